@@ -1,0 +1,1 @@
+"""Values, errors, time, settings and redaction: what every other floor stands on."""

@@ -1,0 +1,196 @@
+"""Every setting declared once, and resolved with a trace of where it was looked for."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from penstock.base.errors import SettingsError
+from penstock.base.redact import mask_key, register_secret
+
+Kind = Literal["text", "number", "money", "flag", "url"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its name in files and commands, its environment variable, default and help."""
+
+    name: str
+    kind: Kind
+    help: str
+    env: str
+    default: Any = None
+    secret: bool = False
+    repair: str = ""
+
+
+def _setting(name: str, kind: Kind, help: str, **rest: Any) -> Setting:
+    env = rest.pop("env", "PENSTOCK_" + name.upper().replace(".", "_").replace("-", "_"))
+    return Setting(name, kind, help, env, **rest)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    _setting(
+        "openai.api-key",
+        "text",
+        "Key of the OpenAI project.",
+        env="OPENAI_API_KEY",
+        secret=True,
+        repair="export OPENAI_API_KEY=…   (or run in the sandbox: add --sandbox)",
+    ),
+    _setting(
+        "openai.base-url", "url", "Where OpenAI is reached.", env="OPENAI_BASE_URL", default="https://api.openai.com/v1"
+    ),
+    _setting("openai.organization", "text", "Organisation that calls are billed to.", env="OPENAI_ORG_ID"),
+    _setting("openai.project", "text", "Project that calls are billed to.", env="OPENAI_PROJECT_ID"),
+    _setting("openai.timeout", "number", "Seconds to wait for an answer.", default=120.0),
+    _setting("openai.tier", "text", "Usage tier whose limits are assumed until a reply states them.", default="Build"),
+    _setting(
+        "brevo.api-key",
+        "text",
+        "Key of the Brevo account.",
+        env="BREVO_API_KEY",
+        secret=True,
+        repair="export BREVO_API_KEY=…   (or run in the sandbox: add --sandbox)",
+    ),
+    _setting("brevo.base-url", "url", "Where Brevo is reached.", default="https://api.brevo.com/v3"),
+    _setting("brevo.timeout", "number", "Seconds to wait for an answer.", default=60.0),
+    _setting(
+        "database-url",
+        "text",
+        "Where state is kept: a PostgreSQL URL, or empty for a file in the workspace.",
+        secret=True,
+    ),
+    _setting("model", "text", "Model for judgements and text.", default="gpt-6-luna"),
+    _setting("in-flight", "number", "Calls under way at once, at most.", default=64),
+    _setting("budget.run", "money", "Dollars that one run may cost."),
+    _setting("budget.flow", "money", "Dollars that one flow may cost over all of its runs."),
+    _setting("budget.day", "money", "Dollars that one day (UTC) may cost."),
+    _setting("budget.month", "money", "Dollars that one month (UTC) may cost."),
+    _setting("ask-above", "money", "Ask before a run that is estimated to cost more dollars than this.", default=1.0),
+    _setting("answers.keep-days", "number", "Days that answers are kept; empty keeps them until `forget`."),
+    _setting("worker", "text", "Name of this worker among several on one PostgreSQL database.", default="main"),
+    _setting("sandbox", "flag", "Use the emulated vendors instead of the real ones.", default=False),
+    _setting("sandbox-url", "url", "A running `penstock sandbox up`, instead of one inside this process."),
+)
+
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A setting's value, where it came from, and every place that was looked at, in order."""
+
+    setting: Setting
+    value: Any
+    origin: str
+    looked: tuple[str, ...]
+
+    def shown(self) -> str:
+        """Return the value for people; a secret only as first letters and fingerprint."""
+        if self.value is None:
+            return "(not set)"
+        return mask_key(str(self.value)) if self.setting.secret else str(self.value)
+
+
+@dataclass(slots=True)
+class Settings:
+    """Resolves settings: command line, environment, `penstock.toml` of the workspace, default."""
+
+    folder: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _file: dict[str, Any] | None = None
+
+    def resolve(self, name: str) -> Resolved:
+        """Look a setting up; raises `SettingsError` for an unknown name or a value of the wrong kind."""
+        setting = BY_NAME.get(name)
+        if setting is None:
+            raise SettingsError(f"there is no setting {name!r}", code="settings.unknown", hint=_nearest(name))
+        looked: list[str] = []
+        for origin, value in self._places(setting):
+            looked.append(origin)
+            if value is not None and value != "":
+                converted = _convert(setting, value, origin)
+                if setting.secret:
+                    register_secret(str(converted))
+                return Resolved(setting, converted, origin, tuple(looked))
+        return Resolved(setting, setting.default, "default", (*looked, "default"))
+
+    def get(self, name: str) -> Any:
+        """Return the value, or the default."""
+        return self.resolve(name).value
+
+    def require(self, name: str) -> Any:
+        """Return the value; raises `SettingsError` that says where it was looked for."""
+        found = self.resolve(name)
+        if found.value is None:
+            places = ", then ".join(found.looked[:-1])
+            raise SettingsError(
+                f"the setting {name} is missing; looked at {places}",
+                code="settings.missing",
+                hint=found.setting.repair or f"export {found.setting.env}=…",
+            )
+        return found.value
+
+    def _places(self, setting: Setting) -> list[tuple[str, Any]]:
+        return [
+            ("command line", self.overrides.get(setting.name)),
+            (f"environment {setting.env}", self.environ.get(setting.env)),
+            (f"{self.folder.name or '.'}/penstock.toml", self._from_file(setting)),
+        ]
+
+    def _from_file(self, setting: Setting) -> Any:
+        if self._file is None:
+            self._file = _read_file(self.folder / "penstock.toml")
+        node: Any = self._file
+        for part in setting.name.split("."):
+            if not isinstance(node, dict):
+                return None
+            node = node.get(part)
+        return None if isinstance(node, dict) else node
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path.name} is not valid TOML: {error}", where=str(path)) from error
+
+
+def _convert(setting: Setting, value: Any, origin: str) -> Any:
+    try:
+        if setting.kind in ("number", "money"):
+            return float(value)
+        if setting.kind == "flag":
+            return _to_flag(value)
+        if setting.kind == "url" and not str(value).startswith(("http://", "https://")):
+            raise ValueError("a URL starts with https:// or http://")
+        return str(value)
+    except ValueError as error:
+        raise SettingsError(
+            f"the setting {setting.name} from {origin} is not a {setting.kind}: {error}",
+            hint=f"{setting.help} Change it with {setting.env}=…",
+        ) from error
+
+
+def _to_flag(value: Any) -> bool:
+    text = str(value).lower()
+    if text in ("1", "true", "yes", "on"):
+        return True
+    if text in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"{value!r} is neither yes nor no")
+
+
+def _nearest(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, BY_NAME, n=1)
+    return f"Did you mean {close[0]}?" if close else "`penstock settings show` lists them all."

@@ -1,0 +1,1 @@
+"""Customer-intelligence features, one leaf each, built from operations."""

@@ -1,0 +1,1 @@
+"""OpenAI operations, one leaf each."""

@@ -1,0 +1,1 @@
+"""Emulators of OpenAI and Brevo, written from the published contracts only."""

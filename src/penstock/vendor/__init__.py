@@ -1,0 +1,1 @@
+"""Thin clients of the vendors and the dated model catalogue."""

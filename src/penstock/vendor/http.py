@@ -1,0 +1,129 @@
+"""One request in, one response or one typed error out; no retry and no waiting.
+
+The only module that knows the HTTP client. A sandbox application can stand in for a
+host, so that every client runs in process against an emulator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError, RequestTimeoutError
+
+from penstock.base.errors import InputError, UnavailableError
+
+ASGIApp = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]
+]
+
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A complete answer: status, lower-case headers, body, and the host that answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    host: str
+
+    def json(self) -> Any:
+        """Decode the body; raises `UnavailableError` when it is not JSON (a proxy's page, a cut answer)."""
+        try:
+            return msgspec.json.decode(self.body)
+        except msgspec.DecodeError as error:
+            raise UnavailableError(
+                f"{self.host} answered {self.status} with something that is not JSON",
+                code="http.not-json",
+                hint="A proxy or a wrong base URL often answers like this.",
+                status=self.status,
+            ) from error
+
+
+class Http:
+    """A pool of connections to vendors; one per process."""
+
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = 10.0,
+        apps: Mapping[str, ASGIApp] | None = None,
+    ) -> None:
+        """Open the pool. `apps` maps a host name to an application that answers for it in process."""
+        self._apps = dict(apps or {})
+        self._client: Client = (
+            ClientBuilder()
+            .connect_timeout(timedelta(seconds=connect_timeout))
+            .pool_max_idle_per_host(1024)
+            .follow_redirects(False)
+            .user_agent("penstock")
+            .build()
+        )
+        self._stand_ins: dict[str, Any] = {}
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        query: list[tuple[str, str]] | None = None,
+        timeout: float = 60.0,
+    ) -> Reply:
+        """Send one request and read the whole answer, whatever its status.
+
+        Raises `UnavailableError` when no complete answer came; its `sent` is False when
+        the request certainly never reached the host. `timeout` is in seconds.
+        """
+        host = urlsplit(url).hostname or url
+        try:
+            builder = self._client.request(method, url).headers(headers).timeout(timedelta(seconds=timeout))
+            if query:
+                builder = builder.query(query)
+            if body is not None:
+                builder = builder.body_bytes(body)
+            if host in self._apps:
+                builder = builder.with_middleware(self._stand_in(host))
+                async with asyncio.timeout(timeout):  # the pool's own timeout does not cover a stand-in
+                    response = await builder.build().send()
+            else:
+                response = await builder.build().send()
+            content = bytes(await response.bytes())
+        except (ConnectError, ConnectTimeoutError) as error:
+            raise UnavailableError(
+                f"cannot connect to {host}: {_cause(error)}",
+                code="http.no-connection",
+                hint="Check the network, the proxy and the base URL; `penstock doctor` tells which one.",
+                sent=False,
+            ) from error
+        except (RequestTimeoutError, TimeoutError) as error:
+            raise UnavailableError(f"{host} gave no answer within {timeout:g} s", code="http.timeout") from error
+        except ValueError as error:
+            raise InputError(f"cannot build a request to {host}: {error}", code="http.bad-request") from error
+        except PyreqwestError as error:
+            raise UnavailableError(f"the connection to {host} broke: {_cause(error)}", code="http.broken") from error
+        return Reply(response.status, response.headers, content, host)
+
+    def _stand_in(self, host: str) -> Any:
+        if host not in self._stand_ins:
+            from pyreqwest.middleware.asgi import ASGITestMiddleware
+
+            self._stand_ins[host] = ASGITestMiddleware(self._apps[host], timeout=timedelta(seconds=600))
+        return self._stand_ins[host]
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._client.close()
+
+
+def _cause(error: BaseException) -> str:
+    details = getattr(error, "details", None) or {}
+    causes = details.get("causes") or []
+    return str(causes[-1].get("message", error)) if causes else str(error)
