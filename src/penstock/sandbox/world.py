@@ -1,4 +1,4 @@
-"""The world that the emulators of one sandbox share: time, chance, planned faults, latency, and what was done and billed."""
+"""The world that the emulators of one sandbox share: time, chance, planned faults, latency, and a log of what was done."""
 
 from __future__ import annotations
 
@@ -44,6 +44,16 @@ class Billed(msgspec.Struct, frozen=True):
     model: str
     usage: Usage
     client_request_id: str
+    at: float
+
+
+class Written(msgspec.Struct, frozen=True):
+    """One write that a vendor accepted: what was touched and which fields were set."""
+
+    vendor: str
+    operation: str
+    target: str
+    fields: tuple[str, ...]
     at: float
 
 
@@ -101,6 +111,8 @@ class World:
         self.billed: deque[Billed] = deque(maxlen=keep)
         self.billed_calls: Counter[str] = Counter()
         self.billed_usage: dict[str, Usage] = {}
+        self.writes: deque[Written] = deque(maxlen=keep)
+        self.written: Counter[tuple[str, str]] = Counter()
         self._progress: dict[int, _Progress] = {}
 
     def take_fault(self, vendor: str, operation: str) -> Fault | None:
@@ -139,6 +151,12 @@ class World:
             digest = hashlib.blake2b(body, digest_size=16).hexdigest()
             self.billed.append(Billed(operation, digest, model, usage, client_request_id, self.clock.now()))
 
+    def wrote(self, vendor: str, operation: str, target: str, fields: tuple[str, ...]) -> None:
+        """Log an accepted write; only names of fields are kept, never their values."""
+        self.written[vendor, operation] += 1
+        if self.writes.maxlen:
+            self.writes.append(Written(vendor, operation, target, fields, self.clock.now()))
+
     def bought_twice(self) -> int:
         """Return how many kept billed calls repeat an earlier one with the same body."""
         counts = Counter((one.operation, one.body_hash) for one in self.billed)
@@ -154,3 +172,5 @@ class World:
         self.billed.clear()
         self.billed_calls.clear()
         self.billed_usage.clear()
+        self.writes.clear()
+        self.written.clear()
