@@ -1,4 +1,4 @@
-"""The world that the emulators of one sandbox share: time, chance, planned faults, latency, and a log of what was done."""
+"""The world that the emulators of one sandbox share: time, chance, planned faults, latency, and what was done."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import math
 import random
 from collections import Counter, deque
-from typing import Literal
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -174,3 +175,17 @@ class World:
         self.billed_usage.clear()
         self.writes.clear()
         self.written.clear()
+
+
+async def cut_connection(scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
+    """Break the connection with no (further) answer.
+
+    The sandbox's own server can abort the socket; anywhere else, in process for
+    example, the cut shows as a `ConnectionResetError`.
+    """
+    abort = scope.get("extensions", {}).get("penstock.abort")
+    if abort is None:
+        raise ConnectionResetError("the sandbox cut the connection")
+    abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass
