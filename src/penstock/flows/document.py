@@ -1,0 +1,90 @@
+"""Reads a YAML file so that every value knows its line and column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from penstock.base.errors import FlowError
+
+MAX_BYTES = 1_000_000
+
+
+class Document:
+    """A parsed YAML file; `place(path)` says where a value stands."""
+
+    def __init__(self, path: Path, data: Any) -> None:
+        self.path = path
+        self.data = data
+
+    def place(self, path: tuple[Any, ...]) -> str:
+        """Return `file:line:column` of the value at `path`, or of the nearest thing around it."""
+        node, line, column = self.data, 0, 0
+        for part in path:
+            position = _position(node, part)
+            if position is None:
+                break
+            line, column = position
+            try:
+                node = node[part]
+            except (KeyError, IndexError, TypeError):
+                break
+        return f"{self.path}:{line + 1}:{column + 1}"
+
+
+def _position(node: Any, part: Any) -> tuple[int, int] | None:
+    marks = getattr(node, "lc", None)
+    if marks is None:
+        return None
+    try:
+        found = marks.key(part) if isinstance(node, dict) else marks.item(part)
+    except (KeyError, IndexError, TypeError):
+        return None
+    return int(found[0]), int(found[1])
+
+
+def read_document(path: Path) -> Document:
+    """Read and parse a file; raises `FlowError` with line and column when it is not YAML."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise FlowError(f"there is no file {path}", code="flow.missing", hint=_others(path)) from error
+    except UnicodeDecodeError as error:
+        raise FlowError(
+            f"{path} is not UTF-8 text: byte {error.start}", code="flow.encoding", hint="Save it as UTF-8."
+        ) from error
+    except OSError as error:
+        raise FlowError(f"cannot read {path}: {error.strerror}", code="flow.unreadable") from error
+    if len(content) > MAX_BYTES:
+        raise FlowError(f"{path} is too large for a flow file ({len(content):,} bytes)", code="flow.too-large")
+    try:
+        data = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise FlowError(
+            f"not valid YAML: {error.problem or error.context}",
+            code="flow.yaml",
+            where=where,
+            hint="Check the indentation and that text with `: ` or `#` in it is quoted.",
+        ) from error
+    except (YAMLError, ValueError) as error:
+        raise FlowError(f"not valid YAML: {error}", code="flow.yaml", where=str(path)) from error
+    if not isinstance(data, dict):
+        raise FlowError(
+            "a flow file is a mapping with name, source, steps and sink",
+            code="flow.empty" if data is None else "flow.shape",
+            where=f"{path}:1:1",
+            hint="See examples/feedback/flow.yaml.",
+        )
+    return Document(path, data)
+
+
+def _others(path: Path) -> str:
+    folder = path.parent if path.parent.is_dir() else Path()
+    found = sorted(str(other) for other in folder.glob("**/*.yaml"))[:5]
+    return "Found instead: " + ", ".join(found) if found else "Give the path of a flow file."

@@ -1,0 +1,337 @@
+"""The flow file: parsed, checked, and compiled, with line and column in every complaint."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from penstock.base.errors import FlowError, InputError, MappingError
+from penstock.flows.document import Document, read_document
+from penstock.flows.expression import Expression, compile_value, suggest
+from penstock.operations.catalogue import find_operation
+from penstock.operations.declare import Operation
+
+SOURCES = ("files", "sql", "brevo")
+SINKS = ("brevo", "files", "sql")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
+
+
+class Strict(BaseModel):
+    """A part of the file: unknown words are refused, field docstrings are the help."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+
+
+class SummarizePart(Strict):
+    """How many records of one contact become one result."""
+
+    by: str
+    """Which contact a record belongs to, such as `${{ record.email }}`."""
+    at: str | None = None
+    """When the record was made; without it all count alike."""
+    half_life_days: float = Field(90.0, gt=0, alias="half-life-days")
+    """After this many days a record counts half."""
+
+
+class EventPart(Strict):
+    """An event written for each record that was judged anew."""
+
+    name: str
+    """Name of the event in Brevo."""
+    date: str | None = None
+    """When it happened."""
+    properties: dict[str, Any] = {}
+    """What it carries."""
+
+
+class SinkPart(Strict):
+    """Where results go: `match` finds the target, the rest is what to set."""
+
+    match: Any
+    """What identifies the contact or row: an email, or a mapping such as `{ ext_id: … }`."""
+    attributes: dict[str, Any] = {}
+    """Brevo attributes to keep up to date."""
+    event: EventPart | None = None
+    """An event for each judged record."""
+    create_contacts: bool = Field(False, alias="create-contacts")
+    """Create contacts that Brevo does not know."""
+    columns: dict[str, Any] = {}
+    """What each column holds, for files and SQL."""
+    path: str | None = None
+    """File to write, for files."""
+    url: str | None = None
+    """Database, for SQL."""
+    table: str | None = None
+    """Table, for SQL."""
+    create: bool = False
+    """Create the SQL table when it is missing."""
+
+
+class FlowFile(Strict):
+    """A whole flow file."""
+
+    name: str
+    """Name of the flow: its state and budget belong to it."""
+    description: str = ""
+    """What the flow is for."""
+    source: dict[str, dict[str, Any]]
+    """Where records come from: one of files, sql, brevo."""
+    join: dict[str, dict[str, Any]] = {}
+    """Further sources, looked up by key for each record."""
+    where: str | None = None
+    """Only records for which this is true."""
+    steps: list[dict[str, Any]]
+    """Operations, one after the other."""
+    summarize: SummarizePart | None = None
+    """Several records per contact become one result."""
+    sink: dict[str, SinkPart] = {}
+    """Where results go."""
+    model: str | None = None
+    """Model instead of the setting."""
+    budget: float | None = Field(None, gt=0)
+    """Dollars that one run may cost."""
+
+    @model_validator(mode="after")
+    def _check_name(self) -> FlowFile:
+        if not _NAME.match(self.name):
+            raise ValueError("name: lower-case letters, digits and hyphens, at most 64")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of a flow; `name` is how later expressions call its result."""
+
+    name: str
+    operation: Operation[Any, Any]
+    inputs: Mapping[str, Expression]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A second source, looked up by `on`."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any]
+    on: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Summarize:
+    """The compiled rule of `SummarizePart`."""
+
+    by: Expression
+    at: Expression | None
+    half_life_days: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One sink: what identifies a target, what is set on it, and the event for each record."""
+
+    kind: str
+    match: Expression
+    fields: Mapping[str, Expression]
+    event: EventPart | None
+    event_date: Expression | None
+    event_properties: Mapping[str, Expression]
+    part: SinkPart
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A flow that is ready to run. `definition` is its canonical text, `hash` names it."""
+
+    name: str
+    path: Path
+    source_kind: str
+    source_options: Mapping[str, Any]
+    joins: tuple[Join, ...]
+    where: Expression | None
+    steps: tuple[Step, ...]
+    summarize: Summarize | None
+    targets: tuple[Target, ...]
+    model: str | None
+    budget: float | None
+    definition: str
+    hash: str
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the flow start."""
+        return self.path.resolve().parent
+
+
+def load_flow(path: Path) -> Flow:
+    """Read a flow file; raises `FlowError` with file, line and column, and the nearest right word."""
+    return _Loader(read_document(path)).load()
+
+
+class _Loader:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    def load(self) -> Flow:
+        parsed = self._parse()
+        plain = _plain(self.document.data)
+        definition = msgspec.json.encode(plain, order="sorted").decode()
+        kind, options = self._one_of(parsed.source, SOURCES, ("source",))
+        joins = tuple(self._join(name, part) for name, part in parsed.join.items())
+        names = {"record", *(join.name for join in joins)}
+        steps = []
+        for index, part in enumerate(parsed.steps):
+            step = self._step(index, part, names)
+            names.add(step.name)
+            steps.append(step)
+        if not steps:
+            raise self._error("a flow needs at least one step", ("steps",))
+        summarize = self._summarize(parsed.summarize, names)
+        return Flow(
+            name=parsed.name,
+            path=self.document.path,
+            source_kind=kind,
+            source_options=options,
+            joins=joins,
+            where=self._expression(parsed.where, ("where",), names) if parsed.where else None,
+            steps=tuple(steps),
+            summarize=summarize,
+            targets=tuple(self._target(kind, part, names) for kind, part in parsed.sink.items()),
+            model=parsed.model,
+            budget=parsed.budget,
+            definition=definition,
+            hash=hashlib.blake2b(definition.encode(), digest_size=8).hexdigest(),
+        )
+
+    def _parse(self) -> FlowFile:
+        try:
+            return FlowFile.model_validate(_plain(self.document.data))
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = tuple(first["loc"])
+            message = first["msg"].removeprefix("Value error, ")
+            hint = ""
+            if first["type"] == "extra_forbidden":
+                message = f"{path[-1]!r} is not a word of a flow file here"
+                hint = suggest(str(path[-1]), _words_at(path[:-1]))
+            elif first["type"] == "missing":
+                message = f"{path[-1]!r} is missing"
+                path = path[:-1]
+            raise self._error(message, path, hint) from error
+
+    def _error(self, message: str, path: tuple[Any, ...], hint: str = "", code: str | None = None) -> FlowError:
+        return FlowError(message, where=self.document.place(path), hint=hint, code=code)
+
+    def _one_of(
+        self, part: Mapping[str, Mapping[str, Any]], known: tuple[str, ...], path: tuple[Any, ...]
+    ) -> tuple[str, Mapping[str, Any]]:
+        kinds = [word for word in part if word != "on"]
+        if len(kinds) != 1:
+            raise self._error(f"name exactly one of {', '.join(known)}", path)
+        if kinds[0] not in known:
+            raise self._error(f"{kinds[0]!r} is not a source", (*path, kinds[0]), suggest(kinds[0], known))
+        return kinds[0], part[kinds[0]]
+
+    def _join(self, name: str, part: dict[str, Any]) -> Join:
+        path = ("join", name)
+        if "on" not in part:
+            raise self._error("'on' is missing: which key of it belongs to a record", path)
+        kind, options = self._one_of(part, SOURCES, path)
+        return Join(name, kind, options, self._expression(part["on"], (*path, "on"), {"record"}))
+
+    def _step(self, index: int, part: dict[str, Any], names: set[str]) -> Step:
+        path = ("steps", index)
+        words = [word for word in part if word != "as"]
+        if len(words) != 1:
+            raise self._error("a step is one operation with its inputs, and optionally `as: name`", path)
+        try:
+            operation = find_operation(words[0])
+        except InputError as error:
+            raise self._error(error.message, (*path, words[0]), error.hint, "flow.unknown-operation") from error
+        inputs = part[words[0]] or {}
+        if not isinstance(inputs, dict):
+            raise self._error(f"the inputs of {words[0]} are a mapping", (*path, words[0]))
+        known = operation.input.model_fields
+        compiled = {}
+        for field, value in inputs.items():
+            if field not in known:
+                raise self._error(f"{words[0]} has no input {field!r}", (*path, words[0], field), suggest(field, known))
+            compiled[field] = self._expression(value, (*path, words[0], field), names)
+        for field, info in known.items():
+            if info.is_required() and field not in compiled:
+                raise self._error(f"{words[0]} needs the input {field!r}", (*path, words[0]))
+        name = str(part.get("as") or words[0].partition("-")[2] or words[0])
+        return Step(name, operation, compiled, self.document.place((*path, words[0])))
+
+    def _summarize(self, part: SummarizePart | None, names: set[str]) -> Summarize | None:
+        if part is None:
+            return None
+        return Summarize(
+            self._expression(part.by, ("summarize", "by"), names),
+            self._expression(part.at, ("summarize", "at"), names) if part.at else None,
+            part.half_life_days,
+        )
+
+    def _target(self, kind: str, part: SinkPart, names: set[str]) -> Target:
+        path = ("sink", kind)
+        if kind not in SINKS:
+            raise self._error(f"{kind!r} is not a sink", path, suggest(kind, SINKS))
+        fields = part.attributes if kind == "brevo" else part.columns
+        word = "attributes" if kind == "brevo" else "columns"
+        if not fields and part.event is None:
+            raise self._error(f"the sink {kind} writes nothing: give it {word}", path)
+        match = part.match if isinstance(part.match, dict) else {"email": part.match}
+        event = part.event
+        return Target(
+            kind,
+            self._expression(match, (*path, "match"), {*names, "contact"}),
+            {name: self._expression(value, (*path, word, name), {*names, "contact"}) for name, value in fields.items()},
+            event,
+            self._expression(event.date, (*path, "event", "date"), names) if event and event.date else None,
+            {
+                name: self._expression(value, (*path, "event", "properties", name), names)
+                for name, value in (event.properties if event else {}).items()
+            },
+            part,
+        )
+
+    def _expression(self, value: Any, path: tuple[Any, ...], names: set[str]) -> Expression:
+        try:
+            compiled = compile_value(value)
+        except MappingError as error:
+            raise self._error(error.message, path, error.hint, "flow.expression") from error
+        for name in sorted(compiled.names - names):
+            raise self._error(f"nothing is called {name!r} here", path, suggest(name, names), "flow.unknown-name")
+        return compiled
+
+
+def _words_at(path: tuple[Any, ...]) -> list[str]:
+    part: Any = FlowFile
+    if path[:1] == ("summarize",):
+        part = SummarizePart
+    elif path[:1] == ("sink",):
+        part = EventPart if len(path) > 2 else SinkPart
+    return [info.alias or name for name, info in part.model_fields.items()]
+
+
+def _plain(node: Any) -> Any:
+    """Turn the parser's own types into plain Python, so that equal files have equal text."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    if isinstance(node, bool) or node is None:
+        return node
+    if isinstance(node, int):
+        return int(node)
+    if isinstance(node, float):
+        return float(node)
+    return str(node)

@@ -1,0 +1,127 @@
+"""Content-addressed answers: the cache, the journal, and what makes every run resumable.
+
+An answer is stored in the transaction that settles its call, before anybody uses it.
+A body is compressed and carries its own checksum: a torn or damaged one counts as absent.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import zstandard
+
+from penstock.base.clock import Clock
+from penstock.runtime.ask import Answer
+from penstock.runtime.dialects import Tx
+from penstock.runtime.ledger import Settlement, settle_calls
+from penstock.runtime.store import Store
+
+_COMPRESS_FROM = 512
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Answer)
+
+
+class Bought(msgspec.Struct, frozen=True):
+    """A call that ended well: its settlement, and its answer under its address."""
+
+    settlement: Settlement
+    key: bytes
+    answer: Answer
+
+
+class Answers:
+    """The answers of one store; `keep_days` is how long they count, None for ever."""
+
+    def __init__(self, store: Store, clock: Clock, keep_days: float | None = None) -> None:
+        self.store = store
+        self.clock = clock
+        self.keep_days = keep_days
+
+    async def get(self, key: bytes) -> Answer | None:
+        """Return a held answer, marked as cached."""
+        return (await self.get_many([key])).get(key)
+
+    async def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+        """Return the answers that are held, by address."""
+        if not keys:
+            return {}
+        since = 0.0 if self.keep_days is None else self.clock.now() - self.keep_days * 86_400
+        rows = await self.store.look(lambda tx: tx.fetch_keys("answers_of", keys, since=since))
+        found = {}
+        for key, body in rows:
+            answer = unpack(bytes(body))
+            if answer is not None:
+                found[bytes(key)] = answer
+        return found
+
+    async def save(self, bought: Bought) -> None:
+        """Store an answer and settle its call in one transaction."""
+        await self.store.batch(_save, bought)
+
+    async def forget(self, keys: Sequence[bytes]) -> int:
+        """Delete answers for good; returns how many were held."""
+        return await self.store.batch(_forget, tuple(keys))
+
+    async def purge_expired(self) -> int:
+        """Delete answers that are older than `keep_days`; returns how many."""
+        if self.keep_days is None:
+            return 0
+        return await self.store.batch(_purge, self.clock.now() - self.keep_days * 86_400)
+
+
+def pack(answer: Answer) -> bytes:
+    """Return the stored form: a checksum, a kind byte, the body."""
+    body = _encoder.encode(answer)
+    kind = b"\0"
+    if len(body) >= _COMPRESS_FROM:
+        body, kind = zstandard.compress(body, 1), b"\1"
+    return zlib.crc32(body).to_bytes(4, "big") + kind + body
+
+
+def unpack(stored: bytes) -> Answer | None:
+    """Return the answer, or None when the stored form is damaged."""
+    body = stored[5:]
+    if len(stored) < 6 or zlib.crc32(body).to_bytes(4, "big") != stored[:4]:
+        return None
+    try:
+        answer = _decoder.decode(zstandard.decompress(body) if stored[4] else body)
+    except (msgspec.DecodeError, zstandard.ZstdError):
+        return None
+    return msgspec.structs.replace(answer, cached=True)
+
+
+def _save(tx: Tx, items: Sequence[Bought]) -> list[None]:
+    settle_calls(tx, [item.settlement for item in items])
+    numbers = [item.settlement.reservation.number for item in items]
+    rows: list[dict[str, Any]] = [
+        {"id": number, "body": pack(item.answer), "at": item.answer.at}
+        for number, item in zip(numbers, items, strict=True)
+    ]
+    tx.run_many("insert_answer", rows)
+    tx.run_many(
+        "point_answer", [{"key": item.key, "answer": number} for number, item in zip(numbers, items, strict=True)]
+    )
+    return [None] * len(items)
+
+
+def _forget(tx: Tx, items: Sequence[tuple[bytes, ...]]) -> list[int]:
+    counts = []
+    for keys in items:
+        numbers = [row[0] for row in tx.fetch_keys("answer_numbers", keys)]
+        for key in keys:
+            tx.run("delete_answer_key", {"key": key})
+        for number in numbers:
+            tx.run("delete_answer", {"id": number})
+        counts.append(len(numbers))
+    return counts
+
+
+def _purge(tx: Tx, items: Sequence[float]) -> list[int]:
+    counts = []
+    for before in items:
+        tx.run("purge_answer_keys", {"before": before})
+        counts.append(tx.run("purge_answers", {"before": before}))
+    return counts

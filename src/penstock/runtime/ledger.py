@@ -1,0 +1,260 @@
+"""What was spent: reserve the worst case before a call leaves, settle the real cost after it.
+
+A budget is a cap because the reservation and the comparison are one transaction. A call
+whose outcome nobody knows keeps its reservation as `held`: it may have been billed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from penstock.base.clock import Clock
+from penstock.base.errors import FixError, PenstockError, StoppedError
+from penstock.base.types import Money, Usage, format_money
+from penstock.runtime.dialects import Tx
+from penstock.runtime.store import Store
+
+Budgets = Mapping[str, Money]
+"""Caps by scope: `run:<id>`, `flow:<name>`, `day`, `month`."""
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """Money put aside for one call that is about to leave."""
+
+    number: int
+    amount: Money | None
+    scopes: tuple[str, ...]
+
+    @property
+    def call_id(self) -> str:
+        """The id that travels with the call as `X-Client-Request-Id`."""
+        return f"pk-{self.number:x}"
+
+
+class _Wish(msgspec.Struct, frozen=True):
+    row: dict[str, Any]
+    scopes: tuple[str, ...]
+    limits: tuple[tuple[str, Money], ...]
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    """The wish does not fit into `scope` now; with nothing reserved there it never will."""
+
+    scope: str
+    limit: Money
+    spent: Money
+    reserved: Money
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """How a call ended."""
+
+    reservation: Reservation
+    state: Literal["done", "failed", "unknown"]
+    at: float
+    cost: Money | None = 0
+    usage: Usage = Usage()
+    served_model: str = ""
+    tier: str = ""
+    request_id: str = ""
+    problem: str = ""
+
+
+class Ledger:
+    """The books of one store. `budgets` are the caps that every reservation is held against."""
+
+    def __init__(self, store: Store, clock: Clock, budgets: Budgets | None = None) -> None:
+        self.store = store
+        self.clock = clock
+        self.budgets = dict(budgets or {})
+        self._settled = asyncio.Condition()
+
+    async def recover(self) -> int:
+        """Mark what dead processes left in the air as unknown; returns how many calls that were."""
+        dead = await self.store.dead_sessions()
+        found = 0
+        for session in dead:
+            found += await self.store.batch(_abandon, (session, self.clock.now()))
+        return found
+
+    async def reserve(
+        self,
+        *,
+        operation: str,
+        connection: str,
+        model: str,
+        tier: str,
+        worst_case: Money | None,
+        run: str = "",
+        flow: str = "",
+    ) -> Reservation:
+        """Put `worst_case` aside and record the call as sent; waits while other calls hold what is left.
+
+        Raises `StoppedError` `budget.reached` when it can never fit, `FixError` when a cap
+        is set but the price of the model is not known.
+        """
+        while True:
+            wish = self._wish(run, flow, worst_case, model)
+            wish.row.update(operation=operation, connection=connection, model=model, tier=tier)
+            answer: Reservation | _Refusal = await self.store.batch(_reserve, wish)
+            if isinstance(answer, Reservation):
+                return answer
+            if answer.spent + (worst_case or 0) > answer.limit or answer.reserved <= 0:
+                raise _budget_reached(answer, worst_case or 0)
+            await self._wait_for_settlement()
+
+    def _wish(self, run: str, flow: str, worst_case: Money | None, model: str) -> _Wish:
+        now = self.clock.now()
+        scopes = _scopes(now, run, flow)
+        limits = tuple((scope, limit) for scope in scopes if (limit := self._limit(scope)) is not None)
+        if limits and worst_case is None:
+            raise FixError(
+                f"the price of {model} is not known, so a budget cannot be kept",
+                code="budget.price-unknown",
+                hint="Add the price in a models file of your own, or run without a budget.",
+            )
+        row = {
+            "id": self.store.next_number(),
+            "session": self.store.session,
+            "run": run,
+            "flow": flow,
+            "reserved": worst_case,
+            "at": now,
+        }
+        return _Wish(row, scopes, limits)
+
+    def _limit(self, scope: str) -> Money | None:
+        kind = scope.partition(":")[0]
+        return self.budgets.get(scope, self.budgets.get(kind))
+
+    async def _wait_for_settlement(self) -> None:
+        async with self._settled:
+            try:
+                async with asyncio.timeout(0.25):  # another process may be the one that settles
+                    await self._settled.wait()
+            except TimeoutError:
+                return
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Record how a call ended and give back what it did not use."""
+        await self.store.batch(settle_calls, settlement)
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Wake those who wait for money to become free."""
+        async with self._settled:
+            self._settled.notify_all()
+
+    async def spent(self, scope: str) -> tuple[Money, Money, Money]:
+        """Return (spent, reserved, held) of a scope such as `run:<id>`."""
+        rows = await self.store.read("budget", scope=scope)
+        return (int(rows[0][0]), int(rows[0][1]), int(rows[0][2])) if rows else (0, 0, 0)
+
+
+def _scopes(now: float, run: str, flow: str) -> tuple[str, ...]:
+    day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+    scopes = [f"day:{day}", f"month:{day[:7]}"]
+    if flow:
+        scopes.append(f"flow:{flow}")
+    if run:
+        scopes.append(f"run:{run}")
+    return tuple(scopes)
+
+
+def _budget_reached(refusal: _Refusal, wanted: Money) -> StoppedError:
+    scope, _, name = refusal.scope.partition(":")
+    return StoppedError(
+        f"the budget of the {scope} {name} is reached: {format_money(refusal.spent)} of "
+        f"{format_money(refusal.limit)} spent, the next call could cost {format_money(wanted)}",
+        code="budget.reached",
+        hint="What was paid for is kept. Raise the budget and run the same command again to go on.",
+    )
+
+
+def _reserve(tx: Tx, items: Sequence[_Wish]) -> list[Reservation | _Refusal | PenstockError]:
+    scopes = {scope for item in items for scope in item.scopes}
+    known = {row[0]: list(row[1:]) for row in tx.fetch_keys("budgets_of", sorted(scopes))}
+    added: dict[str, Money] = dict.fromkeys(scopes, 0)
+    results: list[Reservation | _Refusal | PenstockError] = []
+    rows = []
+    for item in items:
+        amount = item.row["reserved"] or 0
+        refusal = _find_refusal(item, amount, known, added)
+        if refusal is not None:
+            results.append(refusal)
+            continue
+        for scope in item.scopes:
+            added[scope] += amount
+        rows.append(item.row)
+        results.append(Reservation(item.row["id"], item.row["reserved"], item.scopes))
+    if rows:
+        tx.run_many("insert_call", rows)
+        tx.run_many("reserve_budget", [{"scope": scope, "amount": added[scope]} for scope in sorted(scopes)])
+    return results
+
+
+def _find_refusal(
+    item: _Wish, amount: Money, known: Mapping[str, list[Any]], added: Mapping[str, Money]
+) -> _Refusal | None:
+    for scope, limit in item.limits:
+        spent, reserved, held = known.get(scope, (0, 0, 0))
+        reserved = int(reserved) + added[scope]
+        spent = int(spent) + int(held)
+        if spent + reserved + amount > limit:
+            return _Refusal(scope, limit, spent, reserved)
+    return None
+
+
+def settle_calls(tx: Tx, items: Sequence[Settlement]) -> list[None]:
+    """Write how calls ended and move their money from reserved to spent or held."""
+    rows = []
+    moves: dict[str, list[int]] = {}
+    for item in items:
+        usage = item.usage
+        rows.append(
+            {
+                "id": item.reservation.number,
+                "state": item.state,
+                "cost": item.cost if item.state != "unknown" else None,
+                "input": usage.input,
+                "cached": usage.cached,
+                "cache_write": usage.cache_write,
+                "output": usage.output,
+                "reasoning": usage.reasoning,
+                "served_model": item.served_model,
+                "tier": item.tier,
+                "request_id": item.request_id,
+                "problem": item.problem,
+                "at": item.at,
+            }
+        )
+        reserved = item.reservation.amount or 0
+        for scope in item.reservation.scopes:
+            move = moves.setdefault(scope, [0, 0, 0])
+            move[0] += reserved
+            move[1] += (item.cost or 0) if item.state != "unknown" else 0
+            move[2] += reserved if item.state == "unknown" else 0
+    tx.run_many("settle_call", rows)
+    tx.run_many(
+        "settle_budget",
+        [{"scope": scope, "reserved": a, "cost": b, "held": c} for scope, (a, b, c) in sorted(moves.items())],
+    )
+    return [None] * len(items)
+
+
+def _abandon(tx: Tx, items: Sequence[tuple[str, float]]) -> list[int]:
+    counts = []
+    for session, at in items:
+        rows = tx.fetch("calls_of_session", {"session": session})
+        for _, run, flow, reserved, sent_at in rows:
+            for scope in _scopes(sent_at, run, flow):
+                tx.run("hold_budget", {"scope": scope, "amount": reserved or 0})
+        tx.run("abandon_calls", {"session": session, "at": at})
+        tx.run("end_session", {"id": session, "at": at})
+        counts.append(len(rows))
+    return counts

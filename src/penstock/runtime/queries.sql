@@ -1,0 +1,169 @@
+-- Every statement of the runtime, by name. Written so that SQLite and PostgreSQL both take it.
+
+-- name: start_session
+insert into sessions (id, host, pid, command, started_at) values (:id, :host, :pid, :command, :at);
+
+-- name: end_session
+update sessions set ended_at = :at where id = :id;
+
+-- name: open_sessions
+select s.id, s.host, s.pid, s.started_at, s.command from sessions s where s.ended_at is null;
+
+-- name: budget
+select spent, reserved, held from budgets where scope = :scope;
+
+-- name: budgets_of
+select scope, spent, reserved, held from budgets where scope in (:keys);
+
+-- name: reserve_budget
+insert into budgets (scope, reserved) values (:scope, :amount)
+on conflict (scope) do update set reserved = budgets.reserved + excluded.reserved;
+
+-- name: settle_budget
+update budgets set reserved = reserved - :reserved, spent = spent + :cost, held = held + :held where scope = :scope;
+
+-- name: hold_budget
+update budgets set reserved = reserved - :amount, held = held + :amount where scope = :scope;
+
+-- name: insert_call
+insert into calls (id, session, run, flow, operation, connection, model, tier, state, reserved, sent_at)
+values (:id, :session, :run, :flow, :operation, :connection, :model, :tier, 'sent', :reserved, :at);
+
+-- name: settle_call
+update calls set state = :state, cost = :cost, input = :input, cached = :cached, cache_write = :cache_write,
+  output = :output, reasoning = :reasoning, served_model = :served_model,
+  tier = case when :tier = '' then tier else :tier end,
+  request_id = :request_id, problem = :problem, settled_at = :at
+where id = :id;
+
+-- name: calls_of_session
+select id, run, flow, reserved, sent_at from calls where session = :session and state = 'sent';
+
+-- name: abandon_calls
+update calls set state = 'unknown', settled_at = :at, problem = 'the process died before an answer came'
+where session = :session and state = 'sent';
+
+-- name: insert_answer
+insert into answers (id, body, at) values (:id, :body, :at);
+
+-- name: point_answer
+insert into answer_keys (key, answer) values (:key, :answer)
+on conflict (key) do update set answer = excluded.answer;
+
+-- name: answers_of
+select k.key, a.body from answer_keys k join answers a on a.id = k.answer where a.at >= :since and k.key in (:keys);
+
+-- name: answer_numbers
+select answer from answer_keys where key in (:keys);
+
+-- name: delete_answer_key
+delete from answer_keys where key = :key;
+
+-- name: delete_answer
+delete from answers where id = :id;
+
+-- name: purge_answer_keys
+delete from answer_keys where answer in (select id from answers where at < :before);
+
+-- name: purge_answers
+delete from answers where at < :before;
+
+-- name: corrections
+select operation, model, ratio, samples from corrections;
+
+-- name: save_correction
+insert into corrections (operation, model, ratio, samples) values (:operation, :model, :ratio, :samples)
+on conflict (operation, model) do update set ratio = excluded.ratio, samples = excluded.samples;
+
+-- name: start_run
+insert into runs (id, flow, definition, definition_hash, state, session, started_at)
+values (:id, :flow, :definition, :hash, 'running', :session, :at);
+
+-- name: take_over_run
+update runs set state = 'running', session = :session, ended_at = null, problem = '' where id = :id;
+
+-- name: move_run
+update runs set cursor = :cursor, counts = :counts where id = :id;
+
+-- name: end_run
+update runs set state = :state, counts = :counts, ended_at = :at, problem = :problem where id = :id;
+
+-- name: runs
+select id, flow, definition_hash, state, session, started_at, ended_at, cursor, counts, problem from runs
+where (:flow = '' or flow = :flow) and (:run = '' or id = :run) order by started_at desc, id desc limit :limit;
+
+-- name: run_definition
+select definition from runs where id = :id;
+
+-- name: items_of
+select key, owner, fingerprint, state, output, dated, answers, place, run from items where flow = :flow and key in (:keys);
+
+-- name: items_of_owners
+select key, owner, fingerprint, state, output, dated, answers, place, run from items
+where flow = :flow and state = 'done' and owner in (:keys);
+
+-- name: save_item
+insert into items (flow, key, owner, fingerprint, state, output, dated, answers, place, run, at)
+values (:flow, :key, :owner, :fingerprint, :state, :output, :dated, :answers, :place, :run, :at)
+on conflict (flow, key) do update set owner = excluded.owner, fingerprint = excluded.fingerprint,
+  state = excluded.state, output = excluded.output, dated = excluded.dated, answers = excluded.answers,
+  place = excluded.place, run = excluded.run, at = excluded.at;
+
+-- name: known_effects
+select kind, target, wanted, confirmed, state, run from effects where flow = :flow and sink = :sink and target in (:keys);
+
+-- name: plan_effect
+insert into effects (flow, sink, kind, target, match, fields, wanted, state, run, at)
+values (:flow, :sink, :kind, :target, :match, :fields, :wanted, 'planned', :run, :at)
+on conflict (flow, sink, kind, target) do update set match = excluded.match, fields = excluded.fields,
+  wanted = excluded.wanted, state = case when effects.confirmed = excluded.wanted then 'confirmed' else 'planned' end,
+  attempts = 0, run = excluded.run, problem = '', at = excluded.at;
+
+-- name: next_effects
+select kind, target, match, fields, wanted, confirmed_fields, state, attempts, problem from effects
+where flow = :flow and sink = :sink and kind = :kind and state = 'planned' order by target limit :limit;
+
+-- name: lost_effects
+select kind, target, match, fields, wanted, confirmed_fields, state, attempts, problem from effects
+where flow = :flow and sink = :sink
+  and state in ('sent', 'unknown') and (state = 'unknown' or session <> :session) order by target limit :limit;
+
+-- name: send_effect
+update effects set state = 'sent', attempts = attempts + 1, session = :session, at = :at
+where flow = :flow and sink = :sink and kind = :kind and target = :target;
+
+-- name: confirm_effect
+update effects set state = case when wanted = :wanted then 'confirmed' else 'planned' end, confirmed = :wanted,
+  confirmed_fields = case when wanted = :wanted then fields else confirmed_fields end, problem = '', receipt = :receipt, at = :at
+where flow = :flow and sink = :sink and kind = :kind and target = :target;
+
+-- name: replan_effect
+update effects set state = 'planned', problem = :problem, at = :at
+where flow = :flow and sink = :sink and kind = :kind and target = :target;
+
+-- name: fail_effect
+update effects set state = :state, problem = :problem, at = :at
+where flow = :flow and sink = :sink and kind = :kind and target = :target;
+
+-- name: count_open_effects
+select count(*) from effects where flow = :flow and sink = :sink and state = 'planned';
+
+-- name: bury_letter
+insert into dead_letters (id, run, flow, stage, key, place, code, message, hint, record, at)
+values (:id, :run, :flow, :stage, :key, :place, :code, :message, :hint, :record, :at);
+
+-- name: resolve_letters
+update dead_letters set resolved_at = :at where flow = :flow and key = :key and key <> '' and resolved_at is null;
+
+-- name: letters
+select id, run, stage, key, place, code, message, hint, record, at from dead_letters
+where run = :run and resolved_at is null order by id limit :limit;
+
+-- name: fill_lookup
+insert into lookups (run, name, key, body) values (:run, :name, :key, :body) on conflict (run, name, key) do nothing;
+
+-- name: look_up
+select key, body from lookups where run = :run and name = :name and key in (:keys);
+
+-- name: drop_lookups
+delete from lookups where run = :run;
