@@ -1,0 +1,131 @@
+"""Serves the emulated vendors on loopback: `python -m penstock.sandbox.server --port 8089`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from penstock.base.clock import SystemClock
+from penstock.sandbox.control import Control
+from penstock.sandbox.limits import Limit, Limiter
+from penstock.sandbox.openai import OpenAI, build_openai_app
+from penstock.sandbox.openai_models import DEFAULT_LIMITS, load_models
+from penstock.sandbox.world import Latency, World
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+BANNER = (
+    "Penstock sandbox: emulated OpenAI and Brevo. Judgements come from a sentiment lexicon, not from a model; "
+    "nothing is billed and nothing leaves this machine."
+)
+
+
+def build_app(world: World, *, openai: OpenAI | None = None) -> Switchboard:
+    """Build everything in one application: `/openai/v1`, `/brevo/v3` and the control paths `/_sandbox`."""
+    return Switchboard(world, openai or build_openai_app(world))
+
+
+class Switchboard:
+    """Hands a request to the emulator that its path names, without the path's prefix."""
+
+    def __init__(self, world: World, openai: OpenAI) -> None:
+        self._world = world
+        self._openai = openai
+        self._control = Control(world, openai)
+        self._brevo: Any = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        path = scope["path"]
+        if path.startswith("/openai/"):
+            scope["path"] = path.removeprefix("/openai")
+            await self._openai(scope, receive, send)
+        elif path.startswith("/brevo/"):
+            scope["path"] = path.removeprefix("/brevo")
+            await self._brevo_app()(scope, receive, send)
+        elif path.startswith("/v1/"):
+            await self._openai(scope, receive, send)
+        elif path.startswith("/v3/"):
+            await self._brevo_app()(scope, receive, send)
+        else:
+            await self._control(scope, receive, send)
+
+    def _brevo_app(self) -> Any:
+        if self._brevo is None:
+            from penstock.sandbox.brevo import build_brevo_app
+
+            self._brevo = build_brevo_app(self._world)
+        return self._brevo
+
+
+def make_config(app: Any, host: str, port: int) -> Any:
+    """Return the settings of the web server, whose connections the fault plan can cut."""
+    import uvicorn
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class Cuttable(HttpToolsProtocol):
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope["extensions"] = {"penstock.abort": self.transport.abort}
+
+    return uvicorn.Config(
+        app, host=host, port=port, http=Cuttable, lifespan="off", log_level="warning", access_log=False, backlog=4096
+    )
+
+
+def serve(world: World, host: str = "127.0.0.1", port: int = 8089, *, openai: OpenAI | None = None) -> None:
+    """Serve until interrupted; port 0 takes any free one. The addresses are printed once they answer."""
+    import uvicorn
+
+    class Announcing(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets=sockets)
+            bound = self.servers[0].sockets[0].getsockname()[1]
+            sys.stdout.write(f"{BANNER}\nOPENAI_BASE_URL=http://{host}:{bound}/openai/v1\n")
+            sys.stdout.write(f"PENSTOCK_BREVO_BASE_URL=http://{host}:{bound}/brevo/v3\n")
+            sys.stdout.flush()
+
+    Announcing(make_config(build_app(world, openai=openai), host, port)).run()
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m penstock.sandbox.server", description=BANNER)
+    parser.add_argument("--host", default="127.0.0.1", help="Loopback address to listen on.")
+    parser.add_argument("--port", type=int, default=8089, help="Port; 0 takes any free one.")
+    parser.add_argument("--seed", type=int, default=7, help="Seed of everything that is left to chance.")
+    parser.add_argument("--latency", type=float, default=0.0, help="Mean seconds that an answer takes.")
+    parser.add_argument("--latency-sigma", type=float, default=0.0, help="Log-normal spread of the latency.")
+    parser.add_argument("--tier", choices=list(DEFAULT_LIMITS), default="Build", help="Usage tier of the limits.")
+    parser.add_argument("--rpm", type=float, help="Requests per minute for every model; 0 is no limit.")
+    parser.add_argument("--tpm", type=float, help="Tokens per minute for every model; 0 is no limit.")
+    parser.add_argument("--depth", type=float, default=60.0, help="Seconds of allowance that can be saved up.")
+    parser.add_argument("--count-refused", action="store_true", help="Refused requests use the allowance too.")
+    parser.add_argument("--fast", action="store_true", help="One fixed answer per set of questions, rough tokens.")
+    parser.add_argument("--keep", type=int, default=100_000, help="Entries that each log keeps; 0 only counts.")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve with the limits and the latency given on the command line."""
+    given = _parse(arguments)
+    latency = {"openai": Latency(given.latency, given.latency_sigma)}
+    world = World(SystemClock(), seed=given.seed, latency=latency, keep=given.keep)
+    limits = dict(load_models().limits(given.tier))
+    default = DEFAULT_LIMITS[given.tier]
+    if given.rpm is not None or given.tpm is not None:
+        limits, default = {}, Limit(rpm=given.rpm or None, tpm=given.tpm or None)
+    limiter = Limiter(
+        world.clock, limits, default=default, depth_seconds=given.depth, count_refused=given.count_refused
+    )
+    serve(world, given.host, given.port, openai=build_openai_app(world, limiter=limiter, fast=given.fast))
+
+
+if __name__ == "__main__":
+    main()
