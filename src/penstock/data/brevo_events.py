@@ -1,0 +1,201 @@
+"""Custom events of contacts: sent once, and looked up before they are ever sent again.
+
+Brevo has no idempotency key for events and does not drop repetitions (API reference, 2026), so
+each event carries the id of its effect as a property, by which it is found after a crash.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from penstock.base.errors import RejectedError, ThrottledError, UnavailableError
+from penstock.base.types import Change, Outcome, Problem
+from penstock.data.brevo_targets import NO_SUCH_CONTACT, Target, find_target, get_contacts, spread, width_for
+from penstock.runtime.brevo_calls import BrevoCaller
+
+MARK = "penstock_id"
+MOST_PROPERTIES_BYTES = 50_000
+CONTACTS_PER_LOOK = 50
+EVENTS_PER_LOOK = 1000
+SECOND_LOOK_SECONDS = 5.0
+DOWN_AFTER = 3
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_LATER = Problem("brevo.unavailable", "Brevo takes no events at the moment", "Run the same command again later.")
+_UNKNOWN = Problem(
+    "brevo.unknown-outcome",
+    "the event was sent, but no answer came; it is looked up before it is sent again",
+    "Run the same command again: it looks the event up first.",
+)
+
+Item = tuple[int, Change]
+
+
+class EventWriter:
+    """Sends events one by one, each at most once per call."""
+
+    def __init__(self, caller: BrevoCaller, *, create_contacts: bool) -> None:
+        self._caller = caller
+        self._create = create_contacts
+
+    async def write(self, items: Sequence[Item]) -> dict[int, Outcome]:
+        """Send the events; returns an outcome for each."""
+        done: dict[int, Outcome] = {}
+        ready = await self._prepare(items, done)
+        failures_in_a_row = 0
+
+        async def send(item: tuple[int, dict[str, Any]]) -> None:
+            nonlocal failures_in_a_row
+            index, body = item
+            if failures_in_a_row >= DOWN_AFTER:
+                done[index] = Outcome("later", _LATER)
+                return
+            done[index] = await self._send_one(body)
+            failures_in_a_row = failures_in_a_row + 1 if done[index].state in ("later", "unknown") else 0
+
+        await spread(ready, send, width_for(self._caller, "events.create"))
+        return done
+
+    async def _prepare(self, items: Sequence[Item], done: dict[int, Outcome]) -> list[tuple[int, dict[str, Any]]]:
+        parsed = _parse(items, done)
+        known = {} if self._create else await self._find_contacts([target for target, _ in parsed.values()])
+        ready = []
+        for index, (target, body) in parsed.items():
+            if self._create:
+                ready.append((index, {**body, "identifiers": _to_identifiers(target)}))
+            elif known is None:
+                done[index] = Outcome("later", _LATER)
+            elif target not in known:
+                done[index] = Outcome("rejected", NO_SUCH_CONTACT)
+            else:
+                ready.append((index, {**body, "identifiers": {"contact_id": known[target]}}))
+        return ready
+
+    async def _find_contacts(self, targets: Sequence[Target]) -> dict[Target, int] | None:
+        try:
+            contacts = await get_contacts(self._caller, targets)
+        except (UnavailableError, ThrottledError):
+            return None
+        return {target: int(contact["id"]) for target, contact in contacts.items()}
+
+    async def _send_one(self, body: dict[str, Any]) -> Outcome:
+        try:
+            await self._caller.call("events.create", body=body)
+        except RejectedError as error:
+            return Outcome("rejected", Problem.from_error(error))
+        except ThrottledError as error:
+            return Outcome("later", Problem.from_error(error))
+        except UnavailableError as error:
+            is_refused = not error.sent or error.code == "brevo.in-process"
+            return Outcome("later", Problem.from_error(error)) if is_refused else Outcome("unknown", _UNKNOWN)
+        return Outcome("confirmed", None, f"event {body['event_properties'][MARK]}")
+
+    async def find(self, items: Sequence[Item]) -> dict[int, Outcome]:
+        """Look events up by the mark that they carry: confirmed, or later when certainly not there."""
+        done: dict[int, Outcome] = {}
+        waiting = _parse(items, done)
+        try:
+            contacts = await self._find_contacts([target for target, _ in waiting.values()])
+            marks = await self._read_marks(waiting, contacts or {})
+        except (UnavailableError, ThrottledError, RejectedError):
+            contacts, marks = None, set()
+        for index, (target, body) in waiting.items():
+            if contacts is None:
+                done[index] = Outcome("unknown", _UNKNOWN)
+            elif body["event_properties"][MARK] in marks:
+                done[index] = Outcome("confirmed")
+            elif target in contacts or self._create:
+                done[index] = Outcome("later")
+            else:
+                done[index] = Outcome("rejected", NO_SUCH_CONTACT)
+        return done
+
+    async def _read_marks(
+        self, waiting: dict[int, tuple[Target, dict[str, Any]]], contacts: dict[Target, int]
+    ) -> set[str]:
+        """Read which of the wanted marks are there; looks twice, for events may show up late."""
+        groups: dict[tuple[str, bool], list[tuple[int, dict[str, Any]]]] = {}
+        for target, body in waiting.values():
+            if target in contacts:
+                key = (body["event_name"], "event_date" in body)
+                groups.setdefault(key, []).append((contacts[target], body))
+        marks: set[str] = set()
+        for members in groups.values():
+            for start in range(0, len(members), CONTACTS_PER_LOOK):
+                part = members[start : start + CONTACTS_PER_LOOK]
+                wanted = {body["event_properties"][MARK] for _, body in part}
+                found = await self._look(part)
+                if not wanted <= found:
+                    await self._caller.clock.sleep(SECOND_LOOK_SECONDS)
+                    found |= await self._look(part)
+                marks |= wanted & found
+        return marks
+
+    async def _look(self, part: Sequence[tuple[int, dict[str, Any]]]) -> set[str]:
+        name = part[0][1]["event_name"]
+        ids = sorted({contact for contact, _ in part})
+        query: dict[str, Any] = {"contact_id": ids, "event_name": name, "limit": EVENTS_PER_LOOK}
+        dates = sorted(datetime.fromisoformat(body["event_date"]) for _, body in part if "event_date" in body)
+        if dates:
+            query["startDate"] = (dates[0] - timedelta(days=1)).date().isoformat()
+            query["endDate"] = (dates[-1] + timedelta(days=1)).date().isoformat()
+        marks: set[str] = set()
+        offset = 0
+        while True:
+            events = (await self._caller.call("events.list", query={**query, "offset": offset})).content["events"]
+            marks.update(str((event.get("event_properties") or {}).get(MARK)) for event in events)
+            if len(events) < EVENTS_PER_LOOK:
+                return marks
+            offset += len(events)
+
+
+def _parse(items: Sequence[Item], done: dict[int, Outcome]) -> dict[int, tuple[Target, dict[str, Any]]]:
+    """Return who and what of each event; those that can never be sent are done, as rejected."""
+    parsed: dict[int, tuple[Target, dict[str, Any]]] = {}
+    for index, change in items:
+        target, body = find_target(change.match), build_event(change)
+        if isinstance(target, Problem):
+            done[index] = Outcome("rejected", target)
+        elif isinstance(body, Problem):
+            done[index] = Outcome("rejected", body)
+        else:
+            parsed[index] = (target, body)
+    return parsed
+
+
+def _to_identifiers(target: Target) -> dict[str, Any]:
+    return {target.kind: int(target.value) if target.kind == "contact_id" else target.value}
+
+
+def build_event(change: Change) -> dict[str, Any] | Problem:
+    """Build the body of an event from `event_name`, `event_date` and `event_properties`, or say what is wrong.
+
+    Limits: name up to 255 letters, digits, `-`, `_`; properties up to 50 KB (event reference, 2026).
+    """
+    name = change.fields.get("event_name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return _bad("event_name", "the name of an event is up to 255 letters, digits, - and _")
+    properties = change.fields.get("event_properties") or {}
+    if not isinstance(properties, dict) or not all(_NAME.fullmatch(str(key)) for key in properties):
+        return _bad("event_properties", "the properties of an event are named with letters, digits, - and _")
+    body: dict[str, Any] = {"event_name": name, "event_properties": {**properties, MARK: change.id}}
+    if len(msgspec.json.encode(body["event_properties"])) > MOST_PROPERTIES_BYTES:
+        return _bad("event_properties", "the properties of an event are larger than 50 KB")
+    moment = change.fields.get("event_date")
+    if moment in (None, ""):
+        return body
+    try:
+        moment = moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
+    except ValueError:
+        return _bad("event_date", "the date of an event is written as 2026-11-20T14:30:00Z")
+    body["event_date"] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+    return body
+
+
+def _bad(field: str, message: str) -> Problem:
+    return Problem("brevo.bad-event", message, "Correct the event in the flow's sink.", field)

@@ -1,0 +1,100 @@
+"""Contact updates: singly while that takes about a minute, else by import, each the other's fallback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.base.errors import RejectedError, ThrottledError, UnavailableError
+from penstock.base.types import Outcome, Problem
+from penstock.data.brevo_imports import Importer
+from penstock.data.brevo_targets import NO_SUCH_CONTACT, Row, Target, spread, width_for
+from penstock.runtime.brevo_calls import BrevoCaller
+
+PATIENCE_SECONDS = 60.0
+DOWN_AFTER = 3
+"""Failures in a row, each after all its attempts, that count as the service being down."""
+
+_DOWN = Problem(
+    "brevo.unavailable",
+    "Brevo takes neither single updates nor imports at the moment",
+    "Run the same command again later; what was confirmed is not written again.",
+)
+
+
+class ContactWriter:
+    """Sets attributes of contacts; the same update twice leaves the same contact."""
+
+    def __init__(self, caller: BrevoCaller, *, create_contacts: bool) -> None:
+        self._caller = caller
+        self._create = create_contacts
+        self._importer = Importer(caller, create_contacts=create_contacts)
+
+    async def write(self, rows: Sequence[Row]) -> dict[int, Outcome]:
+        """Write all rows, those of one contact in order; returns an outcome for each."""
+        done: dict[int, Outcome] = {}
+        by_import = await self._choose_import(rows)
+        if by_import:
+            done.update(await self._importer.write(by_import))
+        await self._write_singly([row for row in rows if row.index not in done], done)
+        left = [row for row in rows if row.index not in done]
+        if left and not by_import:
+            done.update(await self._importer.write(self._importer.choose(left)))
+        for row in left:
+            done.setdefault(row.index, Outcome("later", _DOWN))
+        return done
+
+    async def _choose_import(self, rows: Sequence[Row]) -> list[Row]:
+        if len(rows) <= self._caller.rate_of("contacts.update") * PATIENCE_SECONDS:
+            return []
+        chosen = self._importer.choose(rows)
+        try:
+            return chosen if chosen and await self._importer.is_worth_it(chosen) else []
+        except (UnavailableError, ThrottledError):
+            return []
+
+    async def _write_singly(self, rows: Sequence[Row], done: dict[int, Outcome]) -> None:
+        """Write rows singly; stops when Brevo seems down, and leaves the rest without an outcome."""
+        groups: dict[Target, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(row.target, []).append(row)
+        failures_in_a_row = 0
+
+        async def write_group(group: list[Row]) -> None:
+            nonlocal failures_in_a_row
+            for row in group:
+                if failures_in_a_row >= DOWN_AFTER:
+                    return
+                try:
+                    done[row.index] = await self._write_one(row)
+                    failures_in_a_row = 0
+                except (UnavailableError, ThrottledError) as error:
+                    if error.code == "brevo.in-process":
+                        done[row.index] = Outcome("later", Problem.from_error(error))
+                        continue
+                    failures_in_a_row += 1
+                    if failures_in_a_row < DOWN_AFTER:
+                        done[row.index] = Outcome("later", Problem.from_error(error))
+
+        await spread(list(groups.values()), write_group, width_for(self._caller, "contacts.update"))
+
+    async def _write_one(self, row: Row) -> Outcome:
+        try:
+            if self._create and row.target.kind != "contact_id":
+                name = "email" if row.target.kind == "email_id" else "ext_id"
+                body = {name: row.target.value, "attributes": row.attributes, "updateEnabled": True}
+                await self._caller.call("contacts.create", body=body)
+            else:
+                await self._caller.call(
+                    "contacts.update", path=row.target.path, query=row.target.query, body={"attributes": row.attributes}
+                )
+        except RejectedError as error:
+            return _explain(error)
+        return Outcome("confirmed")
+
+
+def _explain(error: RejectedError) -> Outcome:
+    if error.code == "brevo.duplicate":
+        return Outcome("conflict", Problem.from_error(error))
+    if error.code == "brevo.not-found":
+        return Outcome("rejected", NO_SUCH_CONTACT)
+    return Outcome("rejected", Problem.from_error(error))

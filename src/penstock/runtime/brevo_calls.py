@@ -1,0 +1,208 @@
+"""Calls to Brevo at the pace that the account allows, repeated where that is safe.
+
+The one owner of retries and of waiting for Brevo: one meter per group of endpoints, started from the
+published limits and corrected by every reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.base.clock import Clock
+from penstock.base.errors import ThrottledError, UnavailableError
+from penstock.vendor.brevo import Brevo, BrevoReply, QueryValue, RateState
+from penstock.vendor.brevo_endpoints import ENDPOINTS, FAMILIES, Endpoint
+
+ATTEMPTS = 6
+THROTTLED_ATTEMPTS = 12
+BASE_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 30.0
+
+
+class Bucket:
+    """One limit as a bucket: what may be saved up plus what flows in never passes `limit` in any `period`."""
+
+    def __init__(self, limit: float, period: float, saved_share: float) -> None:
+        self.period = period
+        self._share = saved_share
+        self.change(limit)
+        self.level = self.depth
+
+    def change(self, limit: float) -> None:
+        """Set another limit; what is in the bucket stays."""
+        self.limit = limit
+        self.depth = max(1.0, limit * self._share)
+        self.rate = max(limit - self.depth, limit * 0.5) / self.period
+
+    def refill(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        if self.level < self.depth:
+            self.level = min(self.depth, self.level + seconds * self.rate)
+
+    def wait_for(self, calls: float) -> float:
+        """Return the seconds until `calls` fit."""
+        return max(0.0, (min(calls, self.depth) - self.level - 1e-9) / self.rate)
+
+
+class Meter:
+    """Lets calls of one group pass at the allowed pace, in order of arrival."""
+
+    def __init__(self, limits: tuple[tuple[int, int], ...], clock: Clock) -> None:
+        """Start from `limits`, pairs of calls and seconds."""
+        self._clock = clock
+        self._line = asyncio.Lock()
+        self._in_flight = 0
+        self._held_until = 0.0
+        self._refilled = clock.monotonic()
+        self._start_from(limits)
+
+    def _start_from(self, limits: tuple[tuple[int, int], ...]) -> None:
+        self._published = limits
+        # Hourly limits alone must leave room for a burst of polls; beside a limit per second they hardly bind.
+        hourly_share = 0.05 if len(limits) > 1 else 0.5
+        self._buckets = [Bucket(calls, period, 0.1 if period <= 1 else hourly_share) for calls, period in limits]
+
+    @property
+    def rate(self) -> float:
+        """Return the calls per second that can be kept up."""
+        return min(bucket.rate for bucket in self._buckets)
+
+    async def enter(self, *, interactive: bool = False) -> None:
+        """Wait for a turn; interactive calls pass the line and may use the reserve."""
+        if interactive:
+            await self._take(0)
+            return
+        async with self._line:
+            await self._take(self._reserve())
+
+    def leave(self, rate: RateState | None) -> None:
+        """Note that a call ended, and what its reply said about the limit."""
+        self._in_flight -= 1
+        if rate is not None:
+            self._learn(rate)
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody pass for `seconds`: one refusal is enough for all."""
+        self._held_until = max(self._held_until, self._clock.monotonic() + seconds)
+
+    def _reserve(self) -> float:
+        """Return the calls that only interactive work may use: a few of a small hourly limit."""
+        return 0.0 if len(self._buckets) > 1 else min(5.0, self._buckets[0].depth - 1)
+
+    async def _take(self, reserve: float) -> None:
+        while (wait := self._wait(1 + reserve)) > 0:
+            await self._clock.sleep(wait)
+        for bucket in self._buckets:
+            bucket.level -= 1
+        self._in_flight += 1
+
+    def _wait(self, calls: float) -> float:
+        now = self._clock.monotonic()
+        for bucket in self._buckets:
+            bucket.refill(now - self._refilled)
+        self._refilled = now
+        return max(self._held_until - now, *(bucket.wait_for(calls) for bucket in self._buckets))
+
+    def _learn(self, rate: RateState) -> None:
+        if len(self._published) == 1 and rate.reset_seconds <= 1 and rate.limit <= 60:
+            # The endpoint belongs to a faster group than the guide let expect: its limit is per second.
+            self._start_from(((rate.limit, 1), (rate.limit * 3600, 3600)))
+        index = self._which(rate)
+        factor = rate.limit / self._published[index][0]
+        for bucket, (calls, _) in zip(self._buckets, self._published, strict=True):
+            if not math.isclose(bucket.limit, calls * factor):
+                bucket.change(calls * factor)
+        bucket = self._buckets[index]
+        left = float(rate.remaining - self._in_flight)
+        is_exact = len(self._buckets) == 1
+        bucket.level = left if is_exact else min(bucket.level, left)
+
+    def _which(self, rate: RateState) -> int:
+        """Tell which limit a reply speaks of: by the time to its renewal, else the one of nearest size.
+
+        A longer time is no proof of an hourly limit, for some have seen milliseconds.
+        """
+        if rate.reset_seconds <= 1:
+            return 0
+        distances = [abs(math.log(rate.limit / calls)) for calls, _ in self._published]
+        return min(range(len(distances)), key=distances.__getitem__)
+
+
+class BrevoCaller:
+    """The door to Brevo for everything above: paced, repeated where safe, bounded."""
+
+    def __init__(self, client: Brevo, clock: Clock) -> None:
+        self.clock = clock
+        self._client = client
+        self._meters = {name: Meter(family.limits, clock) for name, family in FAMILIES.items()}
+
+    def rate_of(self, operation: str) -> float:
+        """Return the calls per second that `operation` can keep up."""
+        return self._meters[ENDPOINTS[operation].family].rate
+
+    async def call(
+        self,
+        operation: str,
+        *,
+        path: Mapping[str, str | int] | None = None,
+        query: Mapping[str, QueryValue] | None = None,
+        body: Any = None,
+        interactive: bool = False,
+    ) -> BrevoReply:
+        """Call an endpoint and repeat it while that is safe; raises the last error.
+
+        For an endpoint that must not be repeated, an `UnavailableError` with `sent` True means
+        that the outcome is unknown.
+        """
+        endpoint = ENDPOINTS[operation]
+        meter = self._meters[endpoint.family]
+        failed = throttled = 0
+        while True:
+            await meter.enter(interactive=interactive)
+            rate = None
+            try:
+                reply = await self._client.send(operation, path=path, query=query, body=body)
+                rate = reply.rate
+            except ThrottledError as error:
+                throttled += 1
+                if throttled >= THROTTLED_ATTEMPTS:
+                    raise
+                meter.hold(self._wait_when_throttled(error, throttled))
+                continue
+            except UnavailableError as error:
+                failed += 1
+                if failed >= ATTEMPTS or not _may_repeat(endpoint, error):
+                    raise
+            else:
+                return reply
+            finally:
+                meter.leave(rate)
+            await self.clock.sleep(self._wait_when_failed(failed))
+
+    def _wait_when_throttled(self, error: ThrottledError, count: int) -> float:
+        """Return the seconds to hold: what Brevo states, within a cap that grows, since its unit is doubtful."""
+        cap = LONGEST_WAIT_SECONDS * 2.0 ** (count - 1)
+        if error.retry_after is None:
+            return min(LONGEST_WAIT_SECONDS, 2.0**count) * (0.5 + self.clock.random() / 2)
+        return min(error.retry_after, cap) + self.clock.random() * 0.1
+
+    def _wait_when_failed(self, count: int) -> float:
+        return self.clock.random() * min(LONGEST_WAIT_SECONDS, BASE_WAIT_SECONDS * 2.0**count)
+
+    async def download(self, url: str) -> str:
+        """Fetch a report that Brevo points to; repeated on failure."""
+        for count in range(1, ATTEMPTS + 1):
+            try:
+                return await self._client.download(url)
+            except UnavailableError:
+                if count == ATTEMPTS:
+                    raise
+            await self.clock.sleep(self._wait_when_failed(count))
+        raise AssertionError
+
+
+def _may_repeat(endpoint: Endpoint, error: UnavailableError) -> bool:
+    return endpoint.retry == "safe" or not error.sent or error.code == "brevo.in-process"

@@ -1,0 +1,82 @@
+"""The Brevo endpoints that Penstock uses: path, allowed query parameters, rate-limit family, safe repetition.
+
+Vendor rules: API reference and rate-limit guide (August 2026), changelog up to 2026-11-01.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Retry = Literal["unsent", "safe"]
+"""`unsent`: repeat only what provably was not done (not connected, refused as too fast).
+`safe`: the same request twice leaves the same state, so timeouts and server errors are repeated too."""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One endpoint: how it is called, which statuses are good, and how it may be repeated."""
+
+    method: str
+    path: str
+    family: str
+    good: tuple[int, ...] = (200,)
+    retry: Retry = "safe"
+    query: frozenset[str] = frozenset()
+    collection: str = ""
+
+
+class Family(msgspec.Struct, frozen=True):
+    """The published limits of one group of endpoints on the general plan: calls by seconds.
+
+    What a reply's headers state replaces them, so that faster plans are used in full.
+    """
+
+    limits: tuple[tuple[int, int], ...]
+
+
+_SECOND, _HOUR = 1, 3600
+
+FAMILIES: dict[str, Family] = {
+    "contacts": Family(((10, _SECOND), (36_000, _HOUR))),
+    "events": Family(((10, _SECOND), (36_000, _HOUR))),
+    # The rate guide has no row for these three: each starts at the remainder's limit and learns from its own headers.
+    "imports": Family(((100, _HOUR),)),
+    "event-reads": Family(((100, _HOUR),)),
+    "rest": Family(((100, _HOUR),)),
+}
+
+_PAGING = frozenset({"limit", "offset", "sort"})
+
+ENDPOINTS: dict[str, Endpoint] = {
+    "account.get": Endpoint("GET", "/account", "rest"),
+    "contacts.list": Endpoint(
+        "GET",
+        "/contacts",
+        "contacts",
+        query=_PAGING | {"modifiedSince", "createdSince", "ids", "listIds", "segmentId", "filter"},
+        collection="contacts",
+    ),
+    "contacts.get": Endpoint("GET", "/contacts/{identifier}", "contacts", query=frozenset({"identifierType"})),
+    "contacts.create": Endpoint("POST", "/contacts", "contacts", good=(201, 204)),
+    "contacts.update": Endpoint(
+        "PUT", "/contacts/{identifier}", "contacts", good=(200, 204), query=frozenset({"identifierType"})
+    ),
+    "contacts.import": Endpoint("POST", "/contacts/import", "imports", good=(202,)),
+    "attributes.list": Endpoint("GET", "/contacts/attributes", "contacts", collection="attributes"),
+    "attributes.create": Endpoint("POST", "/contacts/attributes/{category}/{name}", "contacts", good=(201, 204)),
+    "attributes.update": Endpoint("PUT", "/contacts/attributes/{category}/{name}", "contacts", good=(200, 204)),
+    "folders.list": Endpoint("GET", "/contacts/folders", "contacts", query=_PAGING, collection="folders"),
+    "folders.create": Endpoint("POST", "/contacts/folders", "contacts", good=(201,), retry="unsent"),
+    "folders.lists": Endpoint("GET", "/contacts/folders/{id}/lists", "contacts", query=_PAGING, collection="lists"),
+    "lists.create": Endpoint("POST", "/contacts/lists", "contacts", good=(201,), retry="unsent"),
+    "processes.get": Endpoint("GET", "/processes/{id}", "rest"),
+    "events.create": Endpoint("POST", "/events", "events", good=(200, 202, 204), retry="unsent"),
+    "events.list": Endpoint(
+        "GET",
+        "/events",
+        "event-reads",
+        query=_PAGING | {"contact_id", "event_name", "startDate", "endDate"},
+        collection="events",
+    ),
+}
