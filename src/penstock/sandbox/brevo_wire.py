@@ -143,10 +143,10 @@ def cut_page(rows: Sequence[T], request: Request, default: int, highest: int, lo
     """
     limit = read_number(request, "limit", default, highest)
     offset = read_number(request, "offset", 0)
-    total = len(rows) - low
-    if offset >= total:
+    descending = is_descending(request)
+    if offset >= len(rows) - low:
         return []
-    if is_descending(request):
+    if descending:
         end = len(rows) - offset
         return list(rows[max(end - limit, low) : end][::-1])
     return list(rows[low + offset : low + offset + limit])
