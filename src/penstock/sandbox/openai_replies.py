@@ -92,7 +92,7 @@ def _echo_format(wanted: dict[str, Any]) -> dict[str, Any]:
     found = wanted.get("format") or {"type": "text"}
     if found["type"] != "json_schema":
         return dict(found)
-    return {"description": None, "strict": False, **found}
+    return {"strict": False, **found}
 
 
 def _message(identity: str, text: Text) -> dict[str, Any]:

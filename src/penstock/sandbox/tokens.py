@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,11 +22,7 @@ class Tokenizer:
     def __init__(self, *, exact: bool = True) -> None:
         self._encode: Callable[[str], list[int]] | None = None
         if exact:
-            try:
-                import bpe_openai
-            except ImportError:
-                return
-            self._encode = bpe_openai.get_encoding("o200k_base").encode_ordinary
+            self._encode = _load_ranks()
 
     def count(self, text: str) -> int:
         """Return the number of tokens in a text."""
@@ -40,6 +37,18 @@ class Tokenizer:
             return [text[at : at + size].encode() for at in range(0, len(text) - size + 1, size)]
         tokens = array("I", self._encode(text))
         return [tokens[at : at + _BLOCK].tobytes() for at in range(0, len(tokens) - _BLOCK + 1, _BLOCK)]
+
+
+def _load_ranks() -> Callable[[str], list[int]] | None:
+    with warnings.catch_warnings():
+        # The package reads its files in a way that Python 3.11 and 3.12 call outdated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            import bpe_openai
+        except ImportError:
+            return None
+        found: Callable[[str], list[int]] = bpe_openai.get_encoding("o200k_base").encode_ordinary
+        return found
 
 
 class PromptCache:
