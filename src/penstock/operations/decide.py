@@ -1,0 +1,307 @@
+"""decide: Answer typed questions about a text with probabilities.
+
+The Decisions API (beta since 2026-10-06): yes-or-no, choice and scale questions in one
+call; a question that the model refuses is a value beside the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import fsum
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import Field, TypeAdapter, ValidationError
+
+from penstock.base.errors import InputError, OutputError
+from penstock.operations.declare import Asker, Fields, ModelChoice, Operation
+from penstock.runtime.ask import Answer, Ask
+from penstock.vendor.tokens import count_tokens
+
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+SUM_TOLERANCE = 0.02
+"""How far probabilities may miss one: replies are rounded to a few digits."""
+
+
+class Predicate(Fields):
+    """A statement that is true or false of the text."""
+
+    type: Literal["predicate"] = "predicate"
+    """Kind of question."""
+    instructions: str = Field(min_length=1)
+    """The statement."""
+    name: str | None = None
+    """Name that the answer carries."""
+
+
+class Option(Fields):
+    """One thing that can be chosen."""
+
+    value: str | bool
+    """What the answer says when this is chosen."""
+    description: str = ""
+    """When to choose it."""
+
+
+class Choice(Fields):
+    """A question with exactly one right option."""
+
+    type: Literal["choice"] = "choice"
+    """Kind of question."""
+    instructions: str = Field(min_length=1)
+    """What to choose by."""
+    choices: list[Option] = Field(min_length=2, max_length=255)
+    """The options, each different."""
+    name: str | None = None
+    """Name that the answer carries."""
+
+
+class Level(Fields):
+    """One step of a scale."""
+
+    label: str
+    """Short name of the step."""
+    description: str = ""
+    """What a text at this step is like."""
+
+
+class Score(Fields):
+    """A place on an ordered scale."""
+
+    type: Literal["score"] = "score"
+    """Kind of question."""
+    instructions: str = Field(min_length=1)
+    """What is measured."""
+    levels: list[Level] = Field(min_length=2)
+    """The steps, lowest first."""
+    name: str | None = None
+    """Name that the answer carries."""
+
+
+Question = Annotated[Predicate | Choice | Score, Field(discriminator="type")]
+
+
+class Input(Fields):
+    """A text and what to find out about it."""
+
+    text: str = Field(min_length=1)
+    """The text that is judged. It is sent as data, after the instructions."""
+    questions: list[Question] = Field(min_length=1, max_length=400)
+    """What to find out; answers come in the same order."""
+    instructions: str = ""
+    """What holds for all questions, such as who wrote the text."""
+
+
+class PredicateAnswer(Fields):
+    """How likely the statement is true."""
+
+    type: Literal["predicate"]
+    """Kind of answer."""
+    probability: Probability
+    """Probability that the statement is true."""
+    name: str | None = None
+    """Name of the question."""
+
+
+class ChoiceProbability(Fields):
+    """How likely one option is right."""
+
+    value: str | bool
+    """The option."""
+    probability: Probability
+    """Its probability."""
+
+
+class ChoiceAnswer(Fields):
+    """The chosen option."""
+
+    type: Literal["choice"]
+    """Kind of answer."""
+    choice: str | bool
+    """The option that was chosen."""
+    confidence: Probability
+    """How sure the model is."""
+    probabilities: list[ChoiceProbability]
+    """Every option with its probability."""
+    name: str | None = None
+    """Name of the question."""
+
+
+class LevelProbability(Fields):
+    """How likely one step is right."""
+
+    label: str
+    """The step."""
+    probability: Probability
+    """Its probability."""
+    value: float
+    """The vendor's number for the step."""
+
+
+class ScoreAnswer(Fields):
+    """The place on the scale."""
+
+    type: Literal["score"]
+    """Kind of answer."""
+    score: float = Field(allow_inf_nan=False)
+    """The place, in the vendor's numbers for the steps."""
+    confidence: Probability
+    """How sure the model is."""
+    probabilities: list[LevelProbability]
+    """Every step with its probability."""
+    name: str | None = None
+    """Name of the question."""
+
+
+class RefusedAnswer(Fields):
+    """The model would not answer this question; the others stand."""
+
+    type: Literal["refusal"]
+    """Kind of answer."""
+    name: str | None = None
+    """Name of the question."""
+
+
+AnyAnswer = Annotated[
+    PredicateAnswer | ChoiceAnswer | ScoreAnswer | RefusedAnswer,
+    Field(discriminator="type"),
+]
+
+
+class Output(Fields):
+    """The answers, in the order of the questions."""
+
+    answers: list[AnyAnswer]
+    """One per question; `refusal` where the model would not answer."""
+    model: str
+    """The model that answered."""
+
+
+async def run(asker: Asker, input: Input, choice: ModelChoice) -> Output:
+    """Answer the questions; raises `OutputError` when the answers do not fit them after one repair."""
+    return (await OPERATION.perform(asker, input, choice)).output
+
+
+def prepare(input: Input, choice: ModelChoice) -> Ask:
+    """Say what would be sent."""
+    questions = [question.model_dump(exclude_none=True) for question in input.questions]
+    return build_ask(
+        operation=OPERATION.name,
+        version=OPERATION.version,
+        choice=choice,
+        messages=write_messages(input.instructions, input.text),
+        questions=questions,
+        prompt_tokens=count_tokens(str(questions) + input.instructions + input.text, choice.model.id),
+    )
+
+
+def write_messages(instructions: str, text: str) -> list[dict[str, Any]]:
+    """Write the input as messages: what never changes first, so that the prompt cache can hold it."""
+    user = {"type": "message", "role": "user", "content": text}
+    return [{"type": "message", "role": "developer", "content": instructions}, user] if instructions else [user]
+
+
+def build_ask(
+    *,
+    operation: str,
+    version: int,
+    choice: ModelChoice,
+    messages: list[dict[str, Any]],
+    questions: list[dict[str, Any]],
+    prompt_tokens: int,
+) -> Ask:
+    """Build a request to the Decisions API; raises `InputError` for a model that it does not serve.
+
+    The API has no service tiers and its output is free, so the tier is always the
+    default one and no output is reserved.
+    """
+    if not choice.has_decisions:
+        raise InputError(
+            f"{choice.model.id} on connection {choice.connection} has no Decisions API",
+            code="decide.no-decisions",
+            hint="Use gpt-6-luna on an OpenAI connection, or `respond` with a schema.",
+        )
+    return Ask(
+        operation=operation,
+        version=version,
+        path="/decisions",
+        model=choice.model.id,
+        body={"model": choice.model.id, "input": messages, "questions": questions},
+        prompt_tokens=prompt_tokens,
+        connection=choice.connection,
+    )
+
+
+def read(input: Input, answer: Answer) -> Output:
+    """Check the answers against the questions; raises `OutputError`."""
+    answers = read_answers(answer.content)
+    check_answers(input.questions, answers)
+    return Output.model_construct(answers=answers, model=answer.model)
+
+
+def repair(ask: Ask, _answer: Answer, error: OutputError) -> Ask | None:
+    """Ask once more, telling what did not fit; equal requests would find the same held answer."""
+    if error.code == "output.refused":
+        return None
+    note = f"An earlier answer could not be used: {error.message}"
+    messages = [*ask.body["input"], {"type": "message", "role": "developer", "content": note}]
+    tokens = ask.prompt_tokens + count_tokens(note, ask.model)
+    return msgspec.structs.replace(ask, body={**ask.body, "input": messages}, prompt_tokens=tokens)
+
+
+_ANSWERS: TypeAdapter[list[Any]] = TypeAdapter(list[AnyAnswer])
+
+
+def read_answers(content: Any) -> list[PredicateAnswer | ChoiceAnswer | ScoreAnswer | RefusedAnswer]:
+    """Type the answers of a Decisions reply; raises `OutputError` when they are not answers at all."""
+    raw = content.get("answers") if isinstance(content, dict) else None
+    try:
+        return _ANSWERS.validate_python(raw, extra="ignore")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise OutputError(f"the answers have a wrong shape at {place}: {first['msg']}", code="output.shape") from None
+
+
+def check_answers(questions: Sequence[Predicate | Choice | Score], answers: Sequence[Any]) -> None:
+    """Check that each answer belongs to its question and is coherent; raises `OutputError`."""
+    if len(answers) != len(questions):
+        raise OutputError(f"{len(answers)} answers came for {len(questions)} questions", code="output.shape")
+    for number, (question, answer) in enumerate(zip(questions, answers, strict=True), 1):
+        problem = _find_problem(question, answer)
+        if problem:
+            raise OutputError(f"answer {number} {problem}", code="output.incoherent")
+
+
+def _find_problem(question: Predicate | Choice | Score, answer: Any) -> str:
+    if question.name and answer.name != question.name:
+        return f"is named {answer.name!r}, not {question.name!r}"
+    if answer.type == "refusal":
+        return ""
+    if answer.type != question.type:
+        return f"is a {answer.type} to a {question.type} question"
+    if isinstance(question, Choice):
+        given = [((type(part.value), part.value), part.probability) for part in answer.probabilities]
+        offered = {(type(option.value), option.value) for option in question.choices}
+        return _check_chances(given, offered) or _check_chosen((type(answer.choice), answer.choice), dict(given))
+    if isinstance(question, Score):
+        given = [((str, part.label), part.probability) for part in answer.probabilities]
+        return _check_chances(given, {(str, level.label) for level in question.levels})
+    return ""
+
+
+def _check_chances(given: list[tuple[Any, float]], offered: set[Any]) -> str:
+    if len(given) != len(offered) or {option for option, _ in given} != offered:
+        return "has probabilities for other options than were offered"
+    total = fsum(probability for _, probability in given)
+    return "" if abs(total - 1) <= SUM_TOLERANCE else f"has probabilities that add up to {total:.3f}"
+
+
+def _check_chosen(chosen: Any, given: dict[Any, float]) -> str:
+    if chosen not in given:
+        return "chooses something that was not offered"
+    return "" if given[chosen] + SUM_TOLERANCE >= max(given.values()) else "does not choose the most probable option"
+
+
+OPERATION = Operation(module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, repair=repair)

@@ -1,0 +1,168 @@
+"""What an operation is: typed input and output around one paid call, with pure preparing and reading.
+
+A leaf is a module with `Input`, `Output`, `run` and `OPERATION`. Commands, routes, flow
+steps and reference pages are derived from the declaration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from penstock.base.errors import DefectError, InputError, OutputError
+from penstock.base.redact import redact
+from penstock.operations.catalogue import Entry, all_operations
+from penstock.runtime.ask import Answer, Ask
+from penstock.vendor.models import Model
+
+
+class Fields(BaseModel):
+    """Base of every `Input` and `Output`: closed, unchangeable; the text under a field is its help."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+
+class ModelChoice(msgspec.Struct, frozen=True):
+    """Which model answers, over which connection and tier; `decisions` is False where an endpoint lacks that API."""
+
+    model: Model
+    connection: str = "openai"
+    tier: str = "default"
+    decisions: bool = True
+
+    @property
+    def has_decisions(self) -> bool:
+        """Tell whether the Decisions API can be used."""
+        return self.decisions and self.model.decisions
+
+
+class Asker(Protocol):
+    """The one thing that an operation needs of the runtime: the path of a paid call."""
+
+    async def ask(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
+        """Answer one request; raises the typed errors of `base.errors`."""
+
+
+I = TypeVar("I", bound=Fields)  # noqa: E741 - input
+O = TypeVar("O", bound=Fields)  # noqa: E741 - output
+
+
+@dataclass(frozen=True)
+class Done(Generic[O]):
+    """A finished operation: its output, and the answers that were used for it (none, one, or two after a repair)."""
+
+    output: O
+    answers: tuple[Answer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operation(Generic[I, O]):
+    """The declaration of one operation; every function in it is pure.
+
+    `version` is part of an answer's address: raise it when the same input may now be
+    answered or read differently. `prepare` says what would be sent, or gives the output
+    where no call is needed. `read` turns an answer into the output or raises
+    `OutputError`. `repair` is asked once for another request, `fallback` for an output
+    that needs no answer.
+    """
+
+    module: str
+    version: int
+    input: type[I]
+    output: type[O]
+    prepare: Callable[[I, ModelChoice], Ask | O]
+    read: Callable[[I, Answer], O]
+    repair: Callable[[Ask, Answer, OutputError], Ask | None] | None = None
+    fallback: Callable[[I], O | None] | None = None
+
+    @cached_property
+    def entry(self) -> Entry:
+        """Where the catalogue lists this operation."""
+        for entry in all_operations():
+            if entry.module == self.module:
+                return entry
+        raise DefectError(f"{self.module} does not begin with `name: Title.`", code="operation.unlisted")
+
+    @property
+    def name(self) -> str:
+        """The verb-noun name, the same everywhere."""
+        return self.entry.name
+
+    @property
+    def title(self) -> str:
+        """One sentence for lists and help."""
+        return self.entry.title
+
+    def parse(self, values: Mapping[str, Any]) -> I:
+        """Build the input from plain values; raises `InputError` that names each wrong field."""
+        try:
+            return self.input.model_validate(values)
+        except ValidationError as error:
+            raise _input_error(self.name, error, list(self.input.model_fields)) from None
+
+    def input_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the input."""
+        return self.input.model_json_schema()
+
+    def output_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the output."""
+        return self.output.model_json_schema(mode="serialization")
+
+    async def perform(
+        self,
+        asker: Asker,
+        input: I,
+        choice: ModelChoice,
+        *,
+        flow: str = "",
+        run: str = "",
+        interactive: bool = False,
+        prepared: Ask | O | None = None,
+    ) -> Done[O]:
+        """Prepare (unless that is done already), ask, read; on an unusable answer one repair, then the fallback.
+
+        Raises `OutputError` when the answer stays unusable and there is no fallback, and
+        whatever the paid call raises.
+        """
+        prepared = prepared or self.prepare(input, choice)
+        if not isinstance(prepared, Ask):
+            return Done(prepared)
+        request: Ask = prepared
+        first = await asker.ask(request, flow=flow, run=run, interactive=interactive)
+        answers: tuple[Answer, ...] = (first,)
+        try:
+            return Done(self.read(input, first), answers)
+        except OutputError as error:
+            problem = error
+        again = self.repair(request, first, problem) if self.repair else None
+        if again is not None:
+            second = await asker.ask(again, flow=flow, run=run, interactive=interactive)
+            answers = (first, second)
+            try:
+                return Done(self.read(input, second), answers)
+            except OutputError as error:
+                problem = error
+        output = self.fallback(input) if self.fallback else None
+        if output is None:
+            raise problem
+        return Done(output, answers)
+
+
+def _input_error(name: str, error: ValidationError, fields: list[str]) -> InputError:
+    import difflib
+
+    lines, hint = [], f"`penstock help {name}` lists the fields."
+    for problem in error.errors(include_url=False, include_context=False):
+        field = ".".join(str(part) for part in problem["loc"]) or "input"
+        lines.append(f"{field}: {problem['msg'].removeprefix('Value error, ')}")
+        close = difflib.get_close_matches(field, fields, n=1)
+        if problem["type"] == "extra_forbidden" and close:
+            hint = f"Did you mean {close[0]}?"
+    return InputError(
+        redact(f"{name} cannot use this input: {'; '.join(lines)}"), code="operation.bad-input", hint=hint
+    )
