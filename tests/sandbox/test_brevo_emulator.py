@@ -413,6 +413,13 @@ async def test_a_cut_answer_is_not_json_and_a_gateway_speaks_html():
     assert (page.status, page.headers["content-type"]) == (502, "text/html")
 
 
+async def test_an_answer_can_be_lost_behind_a_gateway_page():
+    brevo = Calls(faults=[Fault(kind="lost", status=504)])
+    page = await brevo("POST", "contacts", {"email": "a@x.org"})
+    assert (page.status, page.headers["content-type"]) == (504, "text/html")
+    assert len(brevo.state.contacts) == 1
+
+
 async def test_lists_and_folders_live_and_die_together(brevo):
     folder = (await brevo("POST", "contacts/folders", {"name": "Penstock"})).json["id"]
     assert (await brevo("POST", "contacts/lists", {"name": "a", "folderId": 99})).status == 404

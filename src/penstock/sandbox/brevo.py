@@ -17,7 +17,7 @@ from penstock.sandbox import brevo_lists as lists
 from penstock.sandbox.brevo_limits import BrevoLimits, headers
 from penstock.sandbox.brevo_state import BrevoState
 from penstock.sandbox.brevo_wire import Answer, RefusedError, Request, refuse
-from penstock.sandbox.world import Fault, World
+from penstock.sandbox.world import Fault, World, cut_connection
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -117,6 +117,19 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
 )
 
 
+class _Call(NamedTuple):
+    operation: str
+    handler: Handler
+    request: Request
+
+    def run(self, state: BrevoState) -> Answer:
+        """Let the handler answer."""
+        try:
+            return self.handler(state, self.request)
+        except RefusedError as error:
+            return error.to_answer()
+
+
 class _Route(NamedTuple):
     pattern: tuple[str, ...]
     methods: dict[str, tuple[str, Handler]]
@@ -163,80 +176,81 @@ class BrevoApp:
         if scope["type"] == "lifespan":
             await _live(receive, send)
             return
-        body = await _read_body(receive)
-        method = scope["method"]
-        operation, handler, request = self._resolve(scope, method, body)
-        answer, extra = self._admit(scope, method, request, operation)
-        fault = None
+        call = self._resolve(scope, await _read_body(receive))
+        answer, extra = self._admit(scope, call)
         if answer is None:
-            await self.world.wait("brevo")
-            imports.settle(self.state)
-            fault = self.world.take_fault("brevo", operation)
-            answer = self._fail_early(fault, extra) or self._work(handler, request)
-        if fault is not None and fault.kind in ("slow", "hang"):
-            await self.world.clock.sleep(fault.seconds)
-        if fault is not None and fault.kind in ("drop", "lost"):
-            self.world.note("brevo", operation, 0)
-            await _cut(send)
-        if fault is not None and fault.kind == "malformed":
-            answer = Answer(200, raw=(answer.encode() or b'{"id": 1}')[:-1])
-        self.world.note("brevo", operation, answer.status)
-        await _send(send, answer, extra)
+            answer = await self._serve(call, extra)
+        self.world.note("brevo", call.operation, 0 if answer is None else answer.status)
+        if answer is None:
+            await cut_connection(scope, receive)
+        else:
+            await _send(send, answer, extra)
 
-    def _resolve(self, scope: Scope, method: str, body: bytes) -> tuple[str, Handler, Request]:
+    def _resolve(self, scope: Scope, body: bytes) -> _Call:
         parts = [unquote(part) for part in scope["raw_path"].decode().strip("/").split("/")]
         begin = parts.index("v3") + 1 if "v3" in parts else len(parts)
-        fields = {name: value for name, value in scope["headers"] if name == b"host"}
-        host = fields.get(b"host", b"api.brevo.com").decode()
+        host = next((value.decode() for name, value in scope["headers"] if name == b"host"), "api.brevo.com")
         site = "/".join([f"{scope['scheme']}://{host}", *parts[:begin]])
         query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
-        rest = parts[begin:]
-        operation, handler, names = self._match(method, rest)
-        return operation, handler, Request(method, names, query, body, site, tuple(rest))
+        operation, handler, names = self._match(scope["method"], parts[begin:])
+        request = Request(scope["method"], names, query, body, site, tuple(parts[begin:]))
+        return _Call(operation, handler, request)
 
     def _match(self, method: str, parts: list[str]) -> tuple[str, Handler, dict[str, str]]:
         for route in self._routes.get(len(parts), ()):
             names = route.match(parts)
-            if names is None:
-                continue
-            if method in route.methods:
-                return *route.methods[method], names
-            return "unknown", _refuse_method, {}
+            if names is not None:
+                operation, handler = route.methods.get(method, ("unknown", _refuse_method))
+                return operation, handler, names
         return "unknown", _refuse_path, {}
 
-    def _admit(
-        self, scope: Scope, method: str, request: Request, operation: str
-    ) -> tuple[Answer | None, dict[str, str]]:
+    def _admit(self, scope: Scope, call: _Call) -> tuple[Answer | None, dict[str, str]]:
         """Check key, limit and media type; a refused key gets no limit headers, a report needs no key."""
-        if operation == "reports.get":
+        if call.operation == "reports.get":
             return None, {}
+        request = call.request
         given = {name.decode(): value.decode() for name, value in scope["headers"]}
-        if refusal := _check_key(given.get("api-key", ""), method):
+        if refusal := _check_key(given.get("api-key", ""), request.method):
             return refusal, {}
-        verdict = self.limits.take(self.limits.family(method, list(request.parts)), self.world.clock.now())
+        family = self.limits.family(request.method, request.parts)
+        verdict = self.limits.take(family, self.world.clock.now())
         if not verdict.passed:
-            self.world.note("brevo", operation, 429)
             return refuse(429, "too_many_requests", "the rate limit is reached"), verdict.headers
         if request.body and not given.get("content-type", "").startswith("application/json"):
             return refuse(415, "unsupported_media_type", "the body must be application/json"), verdict.headers
         return None, verdict.headers
 
-    def _work(self, handler: Handler, request: Request) -> Answer:
-        try:
-            return handler(self.state, request)
-        except RefusedError as error:
-            return error.to_answer()
-
-    def _fail_early(self, fault: Fault | None, extra: dict[str, str]) -> Answer | None:
-        """Return what stands instead of the work, when a planned fault keeps it from being done."""
-        if fault is None or fault.kind in ("slow", "hang", "lost", "malformed"):
+    async def _serve(self, call: _Call, extra: dict[str, str]) -> Answer | None:
+        """Do the work, or what the fault plan says; None cuts the connection. Work is done before anybody waits."""
+        imports.settle(self.state)
+        fault = self.world.take_fault("brevo", call.operation)
+        kind = fault.kind if fault else ""
+        if fault and kind == "status":
+            return _as_refusal(fault, extra)
+        if fault and kind == "html":
+            return _page(fault.status or 502)
+        if kind == "drop":
             return None
-        if fault.kind == "html":
-            return Answer(fault.status or 502, raw=b"<html><body>Bad Gateway</body></html>", media="text/html")
-        status = fault.status or 500
-        if status == 429:
-            extra.update(headers(10, 0, max(1, round(fault.seconds))))
-        return refuse(status, fault.code or _FAULT_CODES.get(status, "internal_error"), f"planned fault {status}")
+        answer = call.run(self.state)
+        await self.world.wait("brevo")
+        if fault and kind in ("slow", "hang"):
+            await self.world.clock.sleep(fault.seconds)
+        if fault and kind == "lost":
+            return _page(fault.status) if fault.status else None
+        if kind == "malformed":
+            return Answer(200, raw=(answer.encode() or b'{"id": 1}')[:-1])
+        return answer
+
+
+def _as_refusal(fault: Fault, extra: dict[str, str]) -> Answer:
+    status = fault.status or 500
+    if status == 429:
+        extra.update(headers(10, 0, max(1, round(fault.seconds))))
+    return refuse(status, fault.code or _FAULT_CODES.get(status, "internal_error"), f"planned fault {status}")
+
+
+def _page(status: int) -> Answer:
+    return Answer(status, raw=b"<html><body>Bad Gateway</body></html>", media="text/html")
 
 
 def build_brevo_app(world: World, *, state: BrevoState | None = None, limits: BrevoLimits | None = None) -> BrevoApp:
@@ -283,12 +297,6 @@ async def _send(send: Send, answer: Answer, extra: dict[str, str]) -> None:
         fields.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": fields})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _cut(send: Send) -> None:
-    """Break the connection: a server closes it in the middle of the answer, in process the call fails."""
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
-    raise ConnectionResetError("the sandbox cut the connection")
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -54,11 +54,11 @@ class BrevoLimits:
         self.bare_contacts = bare_contacts
         self._windows = {name: [_Window(*window) for window in windows] for name, windows in FAMILIES.items()}
 
-    def family(self, method: str, parts: list[str]) -> str:
+    def family(self, method: str, parts: tuple[str, ...]) -> str:
         """Return which meter a request runs on; only `POST /events` has the fast one of events."""
-        if parts[:1] == ["contacts"]:
+        if parts[:1] == ("contacts",):
             return self.bare_contacts if len(parts) == 1 else "contacts"
-        return "events" if (method, parts) == ("POST", ["events"]) else "other"
+        return "events" if (method, parts) == ("POST", ("events",)) else "other"
 
     def take(self, family: str, now: float) -> Verdict:
         """Count one request; a refused one is not counted. `now` is in seconds since 1970."""
