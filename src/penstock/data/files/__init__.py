@@ -1,0 +1,6 @@
+"""Files as sources and sinks: CSV, JSON lines and Parquet."""
+
+from penstock.data.files.snapshot import files_sink
+from penstock.data.files.source import files_source
+
+__all__ = ["files_sink", "files_source"]
