@@ -1,0 +1,66 @@
+"""Calls the emulated OpenAI in process and hands back what it answered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from penstock.base.clock import ManualClock
+from penstock.sandbox.limits import Limit, Limiter
+from penstock.sandbox.openai import build_openai_app
+from penstock.sandbox.world import World
+
+PREDICATE = {"type": "predicate", "name": "delivery", "instructions": "The customer mentions the delivery."}
+
+
+class Got(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    raw: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.raw)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return self.json["error"]
+
+
+class Calls:
+    """A world of its own with an emulated OpenAI in it."""
+
+    def __init__(self, *, limit: Limit | None = None, fast: bool = False, **limits: Any) -> None:
+        self.clock = ManualClock()
+        self.world = World(self.clock)
+        self.limiter = Limiter(self.clock, {}, default=limit or Limit(), **limits)
+        self.app = build_openai_app(self.world, limiter=self.limiter, fast=fast)
+
+    async def __call__(
+        self, path: str, body: Any = None, *, key: str | None = "sk-test", method: str | None = None, **headers: str
+    ) -> Got:
+        given = {"x-client-request-id": "call_1", **headers}
+        if key is not None:
+            given["authorization"] = f"Bearer {key}"
+        scope = {
+            "type": "http",
+            "method": method or ("GET" if body is None else "POST"),
+            "path": f"/v1/{path}",
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
+        }
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)
+        start, end = sent
+        return Got(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, end["body"])
+
+    async def decide(self, text: Any, *questions: dict[str, Any], **rest: Any) -> Got:
+        body = {"model": "gpt-6-luna", "input": text, "questions": list(questions or [PREDICATE])}
+        return await self("decisions", body, **rest)
