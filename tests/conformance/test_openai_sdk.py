@@ -216,6 +216,22 @@ async def test_chat_cut_by_its_limit_says_length(client):
     assert completion.usage.completion_tokens == 3
 
 
+async def test_token_probabilities_come_where_they_are_asked_for(client, conforms):
+    text = {"format": {"type": "json_schema", "name": "mood", "strict": True, "schema": SCHEMA}}
+    raw = await client.responses.with_raw_response.create(
+        model="gpt-4o", input="I love it", text=text, include=["message.output_text.logprobs"]
+    )
+    conforms("Response", response_as_described(raw))
+    part = raw.parse().output[0].content[0]
+    assert "".join(piece.token for piece in part.logprobs) == part.text
+    assert {piece.token: piece.logprob for piece in part.logprobs}["positive"] < -0.01
+    completion = await client.chat.completions.create(
+        model="gpt-4o", messages=[{"role": "user", "content": "I love it"}], logprobs=True
+    )
+    choice = completion.choices[0]
+    assert "".join(piece.token for piece in choice.logprobs.content) == choice.message.content
+
+
 async def test_embeddings_are_repeatable_unit_vectors_in_both_encodings(client, conforms):
     request = {"model": "text-embedding-3-small", "input": ["late parcel", "late delivery", "blue sky"]}
     conforms("CreateEmbeddingRequest", request)

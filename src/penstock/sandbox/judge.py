@@ -105,7 +105,7 @@ def _language(words: list[str]) -> str:
     for name, (good, bad) in _words().moods.items():
         counts[name] += sum(word in good or word in bad for word in words)
     best = max(counts, key=lambda name: counts[name])
-    return best if counts[best] > counts["en"] else "en"
+    return best if counts[best] > max(1, counts["en"]) else "en"
 
 
 def _count_moods(words: list[str], good: frozenset[str], bad: frozenset[str]) -> tuple[float, float]:
@@ -130,13 +130,22 @@ def _topics_of(question: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _pattern(question: str) -> re.Pattern[str] | None:
-    """Return what to look for in a text for a question's words: the stems of its topics, else its own words."""
+    """Return what to look for in a text for a question: the stems of its topics, else the question's own words.
+
+    What stands in brackets explains; it counts only where the words before it name no topic.
+    """
     words = _words()
-    stems = [stem for name in _topics_of(question) for stem in words.topics[name][1]]
+    stems = [stem for name in _topics_of(question.partition("(")[0]) for stem in words.topics[name][1]]
     if not stems:
         asked = set(_WORD.findall(question.lower().replace("_", " ")))
         stems = [word for word in asked - words.glue - words.fallbacks if len(word) > 2]
-    return re.compile(r"\b(?:" + "|".join(map(re.escape, sorted(stems))) + ")") if stems else None
+    if not stems:
+        return None
+    return re.compile(r"\b(?:" + "|".join(map(_as_pattern, sorted(stems))) + ")")
+
+
+def _as_pattern(stem: str) -> str:
+    return re.escape(stem) + (r"(?:s|es|d|ed|ing)?\b" if len(stem) <= 4 else "")
 
 
 def mentions(question: str, judgement: Judgement) -> int:
@@ -145,46 +154,37 @@ def mentions(question: str, judgement: Judgement) -> int:
     return len(pattern.findall(judgement.text.lower())) if pattern else 0
 
 
-@lru_cache(maxsize=4096)
-def names_topic(question: str) -> bool:
-    """Tell whether a question asks for a topic that the word lists know."""
-    return bool(_topics_of(question))
-
-
 def is_true(question: str, judgement: Judgement) -> float:
     """Return the probability that a statement about the text holds."""
-    if names_topic(question):
-        hits = mentions(question, judgement)
-        return round(0.98 - 0.1 / hits, 4) if hits else 0.03
     mood = valence(question)
-    if abs(mood) > 0.2:
+    hits = mentions(question, judgement)
+    if abs(mood) > 0.2 and not _topics_of(question.partition("(")[0]):
         steepness = 5.0 if mood > 0 else -5.0
         return round(0.01 + 0.98 / (1.0 + math.exp(-steepness * judgement.score)), 4)
-    hits = mentions(question, judgement)
-    return round(0.85 - 0.3 / hits, 4) if hits else 0.12
+    return round(0.98 - 0.1 / hits, 4) if hits else 0.03
 
 
 def choose(options: list[tuple[str, str]], judgement: Judgement) -> list[float]:
     """Return a probability for each (value, description), by mood when the options are moods, else by topic."""
-    moods = [valence(value) or valence(description) * 0.5 for value, description in options]
+    values = [value.lower() for value, _ in options]
+    moods = [valence(value) for value in values]
     if max(moods) > 0.2 and min(moods) < -0.2:
-        weights = _weigh_moods([value for value, _ in options], moods, judgement)
-    else:
-        weights = [0.02 + mentions(f"{value} {description}", judgement) for value, description in options]
-        if max(weights) < 0.5:
-            fallbacks = _words().fallbacks
-            weights = [
-                0.5 if value.lower() in fallbacks else weight
-                for (value, _), weight in zip(options, weights, strict=True)
-            ]
+        return normalise(_weigh_moods(values, moods, judgement))
+    weights = [0.02 + mentions(f"{value} ({description})", judgement) for value, description in options]
+    if max(weights) < 0.5:
+        fallbacks = _words().fallbacks
+        weights = [0.5 if value in fallbacks else weight for value, weight in zip(values, weights, strict=True)]
     return normalise(weights)
 
 
 def _weigh_moods(values: list[str], moods: list[float], judgement: Judgement) -> list[float]:
     scale = max(abs(mood) for mood in moods)
+    says_nothing = not _WORD.search(judgement.text)
     weights = []
     for value, mood in zip(values, moods, strict=True):
-        if "mixed" in value.lower():
+        if value in _words().fallbacks:
+            weights.append(2.0 if says_nothing else 0.01)
+        elif "mixed" in value:
             weights.append(0.01 + 3.0 * min(judgement.good, judgement.bad))
         else:
             weights.append(math.exp(-(((judgement.score - 0.75 * mood / scale) / 0.32) ** 2)) + 0.005)

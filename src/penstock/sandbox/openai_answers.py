@@ -21,13 +21,14 @@ REASONING_TOKENS = {"none": 0, "minimal": 32, "low": 96, "medium": 256, "high": 
 
 
 class Text(NamedTuple):
-    """What was written: the visible text or a refusal, tokens by kind, and whether the limit cut it short."""
+    """What was written: text or refusal, tokens by kind, whether the limit cut it, and how sure its judgement is."""
 
     text: str
     refused: bool
     visible_tokens: int
     reasoning_tokens: int
     is_cut: bool
+    sure: float = 1.0
 
 
 def write_text(
@@ -51,9 +52,22 @@ def write_text(
     reasoning = REASONING_TOKENS[effort or "none"]
     visible = tokenizer.count(text)
     if limit is None or reasoning + visible <= limit:
-        return Text(text, refused, visible, reasoning, is_cut=False)
+        return Text(text, refused, visible, reasoning, is_cut=False, sure=entries[0][1].confidence)
     room = max(0, limit - reasoning)
     return Text(text[: len(text) * room // visible], refused, room, min(reasoning, limit), is_cut=True)
+
+
+_PIECE = re.compile(r"\w+|\W")
+_MOODS = frozenset(["positive", "neutral", "negative", "mixed"])
+
+
+def token_chances(text: Text) -> list[dict[str, Any]]:
+    """Return log probabilities of the pieces of a text: the lexicon's for a word that names a mood, else near 0."""
+    pieces = []
+    for piece in _PIECE.findall(text.text):
+        logprob = round(math.log(text.sure), 6) if piece in _MOODS else -0.0001
+        pieces.append({"token": piece, "bytes": list(piece.encode()), "logprob": logprob, "top_logprobs": []})
+    return pieces
 
 
 _WORD = re.compile(r"\w+")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.base.types import Usage
-from penstock.sandbox.openai_answers import Text
+from penstock.sandbox.openai_answers import Text, token_chances
 from penstock.sandbox.openai_models import Model, Models
 
 
@@ -55,7 +55,8 @@ def response_body(
     if text.reasoning_tokens:
         output.append({"id": f"rs_{suffix}", "type": "reasoning", "summary": []})
     if text.text or not text.is_cut:
-        output.append(_message(f"msg_{suffix}", text))
+        wants_chances = "message.output_text.logprobs" in (body.get("include") or [])
+        output.append(_message(f"msg_{suffix}", text, token_chances(text) if wants_chances else []))
     wanted = body.get("text") or {}
     reasoning = {"effort": effort, "summary": (body.get("reasoning") or {}).get("summary")}
     return {
@@ -95,11 +96,11 @@ def _echo_format(wanted: dict[str, Any]) -> dict[str, Any]:
     return {"strict": False, **found}
 
 
-def _message(identity: str, text: Text) -> dict[str, Any]:
+def _message(identity: str, text: Text, chances: list[dict[str, Any]]) -> dict[str, Any]:
     if text.refused:
         part: dict[str, Any] = {"type": "refusal", "refusal": text.text}
     else:
-        part = {"type": "output_text", "text": text.text, "annotations": [], "logprobs": []}
+        part = {"type": "output_text", "text": text.text, "annotations": [], "logprobs": chances}
     status = "incomplete" if text.is_cut else "completed"
     return {"id": identity, "type": "message", "role": "assistant", "status": status, "content": [part]}
 
@@ -113,13 +114,14 @@ def chat_body(identity: str, now: float, body: dict[str, Any], text: Text, usage
         "annotations": [],
     }
     finish = "length" if text.is_cut else "stop"
+    chances = {"content": token_chances(text), "refusal": None} if body.get("logprobs") else None
     return {
         "id": identity,
         "object": "chat.completion",
         "created": int(now),
         "model": body["model"],
         "choices": [
-            {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+            {"index": index, "message": message, "logprobs": chances, "finish_reason": finish}
             for index in range(body.get("n") or 1)
         ],
         "usage": chat_usage(usage),

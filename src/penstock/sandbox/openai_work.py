@@ -164,6 +164,8 @@ class Desk:
             check_decision(body)
             answers = [answer_question(question, judge("")) for question in questions]
             start = msgspec.json.encode({"answers": answers, "model": quick.model})[:-1]
+            if len(self._templates) >= 256:
+                self._templates.clear()
             template = self._templates[key] = (model, start, len(answers))
         model, start, count = template
         tokens = len(content) * 10 // 44
