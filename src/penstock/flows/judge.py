@@ -85,12 +85,13 @@ class Purchases:
     """Counts what a page bought and what it had already."""
 
     def __init__(self) -> None:
-        self.calls = self.cached = self.cost = self.tokens = 0
+        self.calls = self.cached = self.cost = self.tokens = self.saved = 0
 
     def add(self, answer: Answer) -> None:
         """Count one answer."""
         if answer.cached:
             self.cached += 1
+            self.saved += answer.cost or 0
             return
         self.calls += 1
         self.cost += answer.cost or 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from penstock.base.types import Outcome, Problem
+from penstock.flows.model import Flow
 from penstock.runtime.dialects import Tx
 from penstock.runtime.store import Store
 
@@ -29,8 +30,9 @@ class Counts(msgspec.Struct):
     cached: int = 0
     """Answers that were held already and cost nothing."""
     cost: int = 0
+    saved: int = 0
+    """What the held answers had cost when they were bought."""
     tokens: int = 0
-    contacts: int = 0
     planned: int = 0
     """Writes that differ from what the target holds."""
     written: int = 0
@@ -43,17 +45,26 @@ class Counts(msgspec.Struct):
         return self.unchanged + self.judged + self.filtered + self.duplicates + self.failed + self.rejected
 
 
+class Position(msgspec.Struct):
+    """Where the source goes on, and what was counted up to there."""
+
+    source: dict[str, Any] | None
+    counts: Counts
+
+
 class RunRow(msgspec.Struct):
     """One run of a flow."""
 
     id: str
     flow: str
     definition_hash: str
+    path: str
+    source: str
     state: str
     session: str
     started_at: float
     ended_at: float | None
-    cursor: dict[str, Any] | None
+    position: Position | None
     counts: Counts
     problem: str
 
@@ -108,13 +119,15 @@ class FlowState:
 
     # runs
 
-    async def start_run(self, run: str, definition: str, definition_hash: str, at: float) -> None:
-        """Write that a run begins."""
+    async def start_run(self, run: str, flow: Flow, source: str, at: float) -> None:
+        """Write that a run begins, with the flow as it is now."""
         row = {
             "id": run,
             "flow": self.flow,
-            "definition": definition,
-            "hash": definition_hash,
+            "definition": flow.definition,
+            "hash": flow.hash,
+            "path": str(flow.path),
+            "source": source,
             "session": self.store.session,
             "at": at,
         }
@@ -125,8 +138,9 @@ class FlowState:
         await self.store.batch(_run("take_over_run"), {"id": run, "session": self.store.session})
 
     async def move_run(self, run: str, cursor: dict[str, Any] | None, counts: Counts) -> None:
-        """Move the cursor of a run and its counts."""
-        await self.store.batch(_run("move_run"), {"id": run, "cursor": _text(cursor), "counts": _text(counts)})
+        """Move the cursor of a run, and what was counted up to it."""
+        row = {"id": run, "cursor": _text({"source": cursor, "counts": counts}), "counts": _text(counts)}
+        await self.store.batch(_run("move_run"), row)
 
     async def end_run(self, run: str, state: str, counts: Counts, at: float, problem: str = "") -> None:
         """Write how a run ended."""
@@ -233,6 +247,20 @@ class FlowState:
         rows = await self.store.read("count_open_effects", flow=self.flow, sink=sink)
         return int(rows[0][0])
 
+    async def effect_pages(self, sink: str, size: int = 500) -> AsyncIterator[list[Effect]]:
+        """Yield every row that a snapshot holds, in the order of targets."""
+        after = ""
+        while True:
+            rows = await self.store.read("effects_of_sink", flow=self.flow, sink=sink, after=after, limit=size)
+            if not rows:
+                return
+            yield [_effect(row) for row in rows]
+            after = rows[-1][1]
+
+    async def confirm_all(self, sink: str, at: float) -> None:
+        """Note that a snapshot with all effects is in place."""
+        await self.store.batch(_run("confirm_all_effects"), {"flow": self.flow, "sink": sink, "at": at})
+
     # dead letters
 
     async def bury(self, letters: Sequence[Letter]) -> None:
@@ -255,6 +283,13 @@ class FlowState:
         ]
         if rows:
             await self.store.batch(_bury, rows)
+
+    async def plan_failed_effects(self, run: str, new_run: str, at: float) -> None:
+        """Plan the refused writes of a run once more, and close the dead letters about them."""
+        await self.store.batch(
+            _run("replan_failed_effects"), {"flow": self.flow, "run": run, "new_run": new_run, "at": at}
+        )
+        await self.store.batch(_run("resolve_written_letters"), {"run": run, "at": at})
 
     # joins
 
@@ -279,9 +314,9 @@ async def list_runs(store: Store, *, flow: str = "", run: str = "", limit: int =
     return [_run_row(row) for row in rows]
 
 
-async def list_letters(store: Store, run: str, limit: int = 1000) -> list[Letter]:
+async def list_letters(store: Store, run: str, *, after: int = 0, limit: int = 1000) -> list[Letter]:
     """Return the unresolved dead letters of a run, oldest first."""
-    rows = await store.read("letters", run=run, limit=limit)
+    rows = await store.read("letters", run=run, after=after, limit=limit)
     return [
         Letter(
             row[0],
@@ -298,19 +333,9 @@ async def list_letters(store: Store, run: str, limit: int = 1000) -> list[Letter
 
 
 def _run_row(row: Sequence[Any]) -> RunRow:
-    run, flow, definition_hash, state, session, started_at, ended_at, cursor, counts, problem = row
-    return RunRow(
-        run,
-        flow,
-        definition_hash,
-        state,
-        session,
-        started_at,
-        ended_at,
-        msgspec.json.decode(cursor) if cursor else None,
-        msgspec.json.decode(counts, type=Counts),
-        problem,
-    )
+    *head, cursor, counts, problem = row
+    position = msgspec.json.decode(cursor, type=Position) if cursor else None
+    return RunRow(*head, position, msgspec.json.decode(counts, type=Counts), problem)  # type: ignore[call-arg]
 
 
 def hash_effect(match: dict[str, Any], fields: dict[str, Any]) -> bytes:

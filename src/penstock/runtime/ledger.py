@@ -65,6 +65,32 @@ class Settlement(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """What a scope cost (settled, put aside, held for unknown outcomes) and how many calls ended well."""
+
+    spent: Money
+    reserved: Money
+    held: Money
+    calls: int
+
+
+class CostRow(msgspec.Struct, frozen=True):
+    """Calls of one day, model, operation, flow and outcome. `held` is what unknown outcomes may have cost."""
+
+    day: str
+    model: str
+    operation: str
+    flow: str
+    state: str
+    count: int
+    cost: Money
+    held: Money
+    input: int
+    cached: int
+    output: int
+    unpriced: int
+
+
 class Ledger:
     """The books of one store. `budgets` are the caps that every reservation is held against."""
 
@@ -150,10 +176,36 @@ class Ledger:
         async with self._settled:
             self._settled.notify_all()
 
-    async def spent(self, scope: str) -> tuple[Money, Money, Money]:
-        """Return (spent, reserved, held) of a scope such as `run:<id>`."""
+    async def spent(self, scope: str) -> Spent:
+        """Return the books of a scope such as `run:<id>` or `day:2026-11-20`."""
         rows = await self.store.read("budget", scope=scope)
-        return (int(rows[0][0]), int(rows[0][1]), int(rows[0][2])) if rows else (0, 0, 0)
+        return Spent(*(int(value) for value in rows[0])) if rows else Spent(0, 0, 0, 0)
+
+    async def costs(self, since: float = 0.0) -> list[CostRow]:
+        """Return what was spent since a time, newest day first."""
+        return [_cost_row(row) for row in await self.store.read("costs", since=since)]
+
+
+def _cost_row(row: Sequence[Any]) -> CostRow:
+    day, model, operation, flow, state, count, cost, reserved, taken, cached, given, unpriced = row
+    return CostRow(
+        _day(int(day)),
+        model,
+        operation,
+        flow,
+        state,
+        int(count),
+        int(cost or 0),
+        int(reserved or 0) if state == "unknown" else 0,
+        int(taken),
+        int(cached),
+        int(given),
+        int(unpriced) if state == "done" else 0,
+    )
+
+
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")
 
 
 def _scopes(now: float, run: str, flow: str) -> tuple[str, ...]:
@@ -235,14 +287,18 @@ def settle_calls(tx: Tx, items: Sequence[Settlement]) -> list[None]:
         )
         reserved = item.reservation.amount or 0
         for scope in item.reservation.scopes:
-            move = moves.setdefault(scope, [0, 0, 0])
+            move = moves.setdefault(scope, [0, 0, 0, 0])
             move[0] += reserved
             move[1] += (item.cost or 0) if item.state != "unknown" else 0
             move[2] += reserved if item.state == "unknown" else 0
+            move[3] += item.state == "done"
     tx.run_many("settle_call", rows)
     tx.run_many(
         "settle_budget",
-        [{"scope": scope, "reserved": a, "cost": b, "held": c} for scope, (a, b, c) in sorted(moves.items())],
+        [
+            {"scope": scope, "reserved": reserved, "cost": cost, "held": held, "calls": calls}
+            for scope, (reserved, cost, held, calls) in sorted(moves.items())
+        ],
     )
     return [None] * len(items)
 

@@ -10,7 +10,7 @@ update sessions set ended_at = :at where id = :id;
 select s.id, s.host, s.pid, s.started_at, s.command from sessions s where s.ended_at is null;
 
 -- name: budget
-select spent, reserved, held from budgets where scope = :scope;
+select spent, reserved, held, calls from budgets where scope = :scope;
 
 -- name: budgets_of
 select scope, spent, reserved, held from budgets where scope in (:keys);
@@ -20,7 +20,8 @@ insert into budgets (scope, reserved) values (:scope, :amount)
 on conflict (scope) do update set reserved = budgets.reserved + excluded.reserved;
 
 -- name: settle_budget
-update budgets set reserved = reserved - :reserved, spent = spent + :cost, held = held + :held where scope = :scope;
+update budgets set reserved = reserved - :reserved, spent = spent + :cost, held = held + :held, calls = calls + :calls
+where scope = :scope;
 
 -- name: hold_budget
 update budgets set reserved = reserved - :amount, held = held + :amount where scope = :scope;
@@ -76,8 +77,8 @@ insert into corrections (operation, model, ratio, samples) values (:operation, :
 on conflict (operation, model) do update set ratio = excluded.ratio, samples = excluded.samples;
 
 -- name: start_run
-insert into runs (id, flow, definition, definition_hash, state, session, started_at)
-values (:id, :flow, :definition, :hash, 'running', :session, :at);
+insert into runs (id, flow, definition, definition_hash, path, source, state, session, started_at)
+values (:id, :flow, :definition, :hash, :path, :source, 'running', :session, :at);
 
 -- name: take_over_run
 update runs set state = 'running', session = :session, ended_at = null, problem = '' where id = :id;
@@ -89,11 +90,8 @@ update runs set cursor = :cursor, counts = :counts where id = :id;
 update runs set state = :state, counts = :counts, ended_at = :at, problem = :problem where id = :id;
 
 -- name: runs
-select id, flow, definition_hash, state, session, started_at, ended_at, cursor, counts, problem from runs
+select id, flow, definition_hash, path, source, state, session, started_at, ended_at, cursor, counts, problem from runs
 where (:flow = '' or flow = :flow) and (:run = '' or id = :run) order by started_at desc, id desc limit :limit;
-
--- name: run_definition
-select definition from runs where id = :id;
 
 -- name: items_of
 select key, owner, fingerprint, state, output, dated, answers, place, run from items where flow = :flow and key in (:keys);
@@ -157,7 +155,7 @@ update dead_letters set resolved_at = :at where flow = :flow and key = :key and 
 
 -- name: letters
 select id, run, stage, key, place, code, message, hint, record, at from dead_letters
-where run = :run and resolved_at is null order by id limit :limit;
+where run = :run and id > :after and resolved_at is null order by id limit :limit;
 
 -- name: fill_lookup
 insert into lookups (run, name, key, body) values (:run, :name, :key, :body) on conflict (run, name, key) do nothing;
@@ -167,3 +165,33 @@ select key, body from lookups where run = :run and name = :name and key in (:key
 
 -- name: drop_lookups
 delete from lookups where run = :run;
+
+-- name: effects_of_sink
+select kind, target, match, fields, wanted, confirmed_fields, state, attempts, problem from effects
+where flow = :flow and sink = :sink and kind = 'row' and target > :after order by target limit :limit;
+
+-- name: confirm_all_effects
+update effects set state = 'confirmed', confirmed = wanted, confirmed_fields = fields, at = :at
+where flow = :flow and sink = :sink and state <> 'confirmed';
+
+-- name: replan_failed_effects
+update effects set state = 'planned', attempts = 0, run = :new_run, at = :at
+where flow = :flow and run = :run and state in ('rejected', 'conflict', 'unknown');
+
+-- name: resolve_written_letters
+update dead_letters set resolved_at = :at where run = :run and stage = 'write' and resolved_at is null;
+
+-- name: costs
+select cast(sent_at as bigint) / 86400 as day, model, operation, flow, state, count(*), sum(cost), sum(reserved),
+  sum(input), sum(cached), sum(output), sum(case when cost is null then 1 else 0 end)
+from calls where sent_at >= :since group by 1, 2, 3, 4, 5 order by 1 desc, 2, 3, 4, 5;
+
+-- name: unknown_calls
+select id, run, flow, operation, model, reserved, sent_at, problem from calls
+where state = 'unknown' order by id desc limit :limit;
+
+-- name: count_answers
+select count(*), coalesce(sum(length(body)), 0), min(at), max(at) from answers;
+
+-- name: answers_of_owner
+select answers, key from items where owner = :owner or key = :owner;

@@ -41,17 +41,8 @@ create table budgets (
     scope text primary key,
     spent bigint not null default 0,
     reserved bigint not null default 0,
-    held bigint not null default 0
-);
-
-create table hits (
-    day text not null,
-    flow text not null,
-    operation text not null,
-    model text not null,
-    count bigint not null,
-    saved bigint not null,
-    primary key (day, flow, operation, model)
+    held bigint not null default 0,
+    calls bigint not null default 0     -- that ended well
 );
 
 create table answers (
@@ -78,6 +69,8 @@ create table runs (
     flow text not null,
     definition text not null,          -- the flow as it was started, so that a later edit does not change it
     definition_hash text not null,
+    path text not null,
+    source text not null,              -- what the cursor belongs to
     state text not null,               -- running, done, failed, stopped
     session text not null,
     started_at $REAL not null,

@@ -1,0 +1,242 @@
+"""`penstock plan` and `penstock run`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock.base.errors import FixError, StoppedError
+from penstock.cli import render
+from penstock.cli.main import Given, common, run_async
+from penstock.flows.engine import Report, Run
+from penstock.flows.plan import Plan
+from penstock.workspace import Workspace
+
+
+@click.command()
+@click.argument("flow", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@common
+@click.pass_obj
+def plan(given: Given, flow: Path, as_json: bool) -> int:
+    """Say what running FLOW would do, cost and write; calls nothing that costs, writes nothing."""
+
+    async def work() -> Plan:
+        async with Workspace.open(given.folder, overrides=given.overrides, command="plan") as workspace:
+            _greet(workspace)
+            return await workspace.plan(flow)
+
+    made = run_async(work)
+    if as_json:
+        render.show_json(made)
+    else:
+        show_plan(made, flow)
+    return 2 if any(finding.verdict == "fail" for finding in made.findings) else 0
+
+
+def _greet(workspace: Workspace) -> None:
+    if workspace.sandboxed:
+        render.note("Sandbox: emulated vendors; judgements come from a sentiment lexicon, not from a model.")
+    if workspace.recovered.unknown_calls:
+        render.note(
+            f"{workspace.recovered.unknown_calls} calls of a process that died have no known outcome; "
+            "their cost is held (see `penstock cost`)."
+        )
+
+
+def show_plan(made: Plan, flow: Path) -> None:
+    """Write a plan for people."""
+    render.show(f"Plan of {made.flow}, from {made.source}")
+    render.show_facts(
+        [
+            (
+                "records",
+                f"{made.records:,}: {made.new:,} new, {made.changed:,} changed, {made.unchanged:,} unchanged"
+                + _also(
+                    [
+                        ("filtered out", made.filtered),
+                        ("duplicate", made.duplicates),
+                        ("unusable", made.failed),
+                        ("unreadable", made.rejected),
+                    ]
+                ),
+            ),
+            (
+                "calls",
+                f"{made.calls:,} to {made.model}" + _also([("held already", made.held), ("shared", made.shared)]),
+            ),
+            ("tokens", f"{made.tokens:,}"),
+            ("cost", f"{render.money(made.cost)} (estimate)"),
+            ("time", f"at least {render.duration(made.minutes * 60)} at the assumed quota"),
+            (
+                "writes",
+                f"{made.writes:,} certain, up to {made.possible_writes:,} more after the calls"
+                if made.writes_to
+                else "none: the flow has no sink",
+            ),
+            ("to", ", ".join(made.writes_to) or None),
+        ]
+    )
+    if made.findings:
+        render.show("Checks")
+        render.show_findings(made.findings)
+    if made.examples:
+        render.show("What will be left out, for example")
+        render.show_problems(made.examples)
+    render.note()
+    render.note(f"Nothing was bought or written. To run it: penstock run {flow}")
+
+
+def _also(parts: list[tuple[str, int]]) -> str:
+    return "".join(f", {count:,} {name}" for name, count in parts if count)
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("target")
+@click.option("--budget", type=float, help="Dollars that this run may cost; a hard stop.")
+@click.option("--yes", is_flag=True, help="Do not ask before spending.")
+@click.option("--apply-schema", is_flag=True, help="Create missing Brevo attributes.")
+@click.option("--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="Input of an operation.")
+@click.option("--model", help="Model instead of the setting.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--jsonl", "as_stream", is_flag=True, help="Progress as JSON lines on stdout.")
+@common
+@click.pass_obj
+def run(
+    given: Given, target: str, budget: float | None, yes: bool, apply_schema: bool,
+    inputs: tuple[str, ...], model: str | None, as_json: bool, as_stream: bool,
+) -> int:  # fmt: skip
+    """Run TARGET: a flow file, or an operation such as analyze-sentiment.
+
+    An interrupted or killed run goes on with the same command: what was bought is not
+    bought again, what was confirmed is not written again.
+    """
+    if budget is not None and budget <= 0:
+        raise FixError("--budget must be more than 0", code="settings.invalid")
+    if model:
+        given.overrides["model"] = model
+    if budget is not None:
+        given.overrides["budget.run"] = budget
+    if not target.endswith((".yaml", ".yml")) and not Path(target).exists():
+        from penstock.cli.operations import run_operation
+
+        return run_operation(given, target, inputs, as_json)
+    report = run_async(lambda: _run_flow(given, Path(target), budget, yes, apply_schema, as_stream))
+    if as_stream:
+        render.show_line({"report": report_dict(report)})
+    elif as_json:
+        render.show_json(report_dict(report))
+    else:
+        show_report(report, target)
+    if report.problem is not None:
+        render.show_error(report.problem, debug=given.debug)
+        return 130 if report.problem.code == "run.interrupted" else report.exit_code
+    return report.exit_code
+
+
+async def _run_flow(
+    given: Given, flow: Path, budget: float | None, yes: bool, apply_schema: bool, as_stream: bool
+) -> Report:
+    async with Workspace.open(given.folder, overrides=given.overrides, command="run") as workspace:
+        _greet(workspace)
+        await _ask_first(workspace, flow, budget, yes)
+        lines: list[render.ProgressLine] = []
+        try:
+            return await workspace.run(
+                flow,
+                budget=budget,
+                apply_schema=apply_schema,
+                listen=lambda progress: lines.append(render.ProgressLine(progress, stream=as_stream)),
+                started=stop_softly,
+            )
+        finally:
+            for line in lines:
+                line.clear()
+
+
+async def _ask_first(workspace: Workspace, flow: Path, budget: float | None, yes: bool) -> None:
+    """Ask before a run that may cost more than the threshold; a budget or --yes is an answer."""
+    if yes or budget is not None or workspace.sandboxed:
+        return
+    made = await workspace.plan(flow)
+    threshold = float(workspace.settings.get("ask-above"))
+    if made.cost is not None and made.cost <= threshold * 1e12:
+        return
+    question = f"This run is estimated at {render.money(made.cost)} for {made.calls:,} calls. Go on?"
+    if not sys.stdin.isatty():
+        raise FixError(
+            f"the run is estimated at {render.money(made.cost)}, more than may be spent without asking",
+            code="budget.not-confirmed",
+            hint="Add --budget DOLLARS or --yes.",
+        )
+    if not click.confirm(question, err=True):
+        raise StoppedError("nothing was spent", code="budget.declined")
+
+
+def stop_softly(run: Run) -> None:
+    """Make the first Ctrl-C end the run softly; the second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.add_signal_handler(signal.SIGINT, force)
+        render.note("\nStopping: calls under way are kept. Press Ctrl-C again to stop at once.")
+        run.stop(
+            StoppedError("the run was interrupted", code="run.interrupted", hint="Run the same command again to go on.")
+        )
+
+    def force() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, stop)
+    loop.add_signal_handler(signal.SIGTERM, stop)
+
+
+def report_dict(report: Report) -> dict[str, Any]:
+    """Return a report as plain values."""
+    import msgspec
+
+    counts = msgspec.to_builtins(report.counts)
+    return {
+        "run": report.run, "flow": report.flow, "state": report.state, "resumed": report.resumed,
+        "seconds": round(report.seconds, 3), "exit_code": report.exit_code, "counts": counts,
+        "cost_usd": report.counts.cost / 1e12,
+        "problem": report.problem.to_dict() if report.problem else None,
+        "failures": msgspec.to_builtins(report.failures),
+    }  # fmt: skip
+
+
+def show_report(report: Report, target: str) -> None:
+    """Write how a run ended, for people."""
+    counts = report.counts
+    head = "went on and " if report.resumed else ""
+    render.show(f"Run {report.run} of {report.flow} {head}{'ended' if report.state == 'done' else 'stopped'}")
+    left_out = _also([("filtered out", counts.filtered), ("duplicate", counts.duplicates),
+                      ("failed", counts.failed), ("unreadable", counts.rejected)])  # fmt: skip
+    render.show_facts(
+        [
+            ("records", f"{counts.read:,}: {counts.judged:,} judged, {counts.unchanged:,} unchanged{left_out}"),
+            ("calls", f"{counts.calls:,} bought, {counts.cached:,} answers held already"),
+            ("cost", render.money(counts.cost)),
+            (
+                "writes",
+                f"{counts.written:,} of {counts.planned:,} confirmed"
+                + (f", {counts.refused:,} refused" if counts.refused else ""),
+            ),
+            ("time", render.duration(report.seconds)),
+        ]
+    )
+    if report.failures:
+        render.show("Failed, for example")
+        render.show_problems(report.failures)
+        render.note(f"All of them: penstock runs show {report.run}   Try again: penstock runs retry {report.run}")
+    if report.state != "done":
+        render.note(f"To go on: penstock run {target}")

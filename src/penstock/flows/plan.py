@@ -1,0 +1,185 @@
+"""What a run would do and cost, found out without a call and without a write."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.base.errors import MappingError, OutputError
+from penstock.base.types import Finding, Money, Problem, Usage
+from penstock.flows.effects import sink_name, wanted_event
+from penstock.flows.engine import PAGE, Bench, wanted_of
+from penstock.flows.judge import Judge, Wanted, Work
+from penstock.flows.model import Flow, Step, Target
+from penstock.flows.sample import first_scope, kinds_of
+from penstock.flows.state import Effect, FlowState
+from penstock.runtime.ask import Ask
+
+TYPICAL_OUTPUT = 0.5
+"""Share of the largest output that an answer usually takes, until usage taught better."""
+
+
+class Plan(msgspec.Struct):
+    """What `run` would do. Money is picodollars, None when a price is not known; minutes are at full quota."""
+
+    flow: str
+    source: str
+    records: int = 0
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    filtered: int = 0
+    duplicates: int = 0
+    failed: int = 0
+    rejected: int = 0
+    calls: int = 0
+    shared: int = 0
+    """Records whose request equals that of another record: asked once."""
+    held: int = 0
+    """Answers that are held already and cost nothing."""
+    tokens: int = 0
+    cost: Money | None = 0
+    minutes: float = 0.0
+    writes: int = 0
+    """Writes that are certain to differ from what the target holds."""
+    possible_writes: int = 0
+    """Contacts or records whose new values are known only after the calls."""
+    examples: list[Problem] = []
+    findings: list[Finding] = []
+    writes_to: list[str] = []
+    model: str = ""
+
+
+class Planner:
+    """Walks through a flow as `run` would, up to the first thing that costs or changes something."""
+
+    def __init__(self, flow: Flow, bench: Bench, plan_id: str) -> None:
+        self.flow = flow
+        self.bench = bench
+        self.id = plan_id
+        caller = bench.caller
+        self.state = FlowState(caller.answers.store, flow.name)
+        self.judge = Judge(flow, self.state, caller, bench.choice, plan_id, bench.in_flight)
+        self.plan = Plan(flow.name, bench.source.describe(), model=bench.choice.model.id)
+        self._seen = sqlite3.connect("")  # on disk when it grows, gone when closed
+        self._seen.execute("create table seen (key blob primary key) without rowid")
+
+    async def make(self) -> Plan:
+        """Return the plan; raises what would stop the run before it begins."""
+        await self._fill_joins()
+        try:
+            async for page in self.bench.source.pages(size=PAGE):
+                await self._take(page.records, len(page.rejects))
+                self._remember(reject.problem for reject in page.rejects)
+        finally:
+            await self.state.drop_lookups(self.id)
+            self._seen.close()
+        sample = await first_scope(self.flow, self.bench.source)
+        for target, sink in self.bench.sinks:
+            self.plan.writes_to.append(sink.describe())
+            self.plan.findings += await sink.check(kinds_of(target, sample))
+        self.plan.minutes = self._minutes()
+        return self.plan
+
+    async def _fill_joins(self) -> None:
+        for name, source in self.bench.joins.items():
+            async for page in source.pages(size=PAGE):
+                await self.state.fill_lookup(self.id, name, [(row.key, row.data) for row in page.records])
+
+    async def _take(self, records: Sequence[Any], rejects: int) -> None:
+        found = await self.judge.sort(records)
+        plan = self.plan
+        plan.records += len(records) + rejects
+        plan.rejected += rejects
+        plan.filtered += found.filtered
+        plan.duplicates += len(found.duplicates)
+        waiting: set[int] = set()
+        for index, step in enumerate(self.flow.steps):
+            await self._step(index, step, [work for work in found.works if id(work) not in waiting], waiting)
+        for work in found.works:
+            self._sort(work, id(work) in waiting)
+        await self._writes(found.works, waiting)
+
+    def _sort(self, work: Work, waits: bool) -> None:
+        plan = self.plan
+        if work.problem is not None:
+            plan.failed += 1
+            self._remember([work.problem])
+        elif work.known is None:
+            plan.new += 1
+        elif waits or work.fresh:
+            plan.changed += 1
+        else:
+            plan.unchanged += 1
+
+    def _remember(self, problems: Any) -> None:
+        self.plan.examples += list(problems)[: max(0, 5 - len(self.plan.examples))]
+
+    async def _step(self, index: int, step: Step, works: Sequence[Work], waiting: set[int]) -> None:
+        wanted = self.judge.prepare(index, step, works)
+        held = await self.bench.caller.answers.get_many([want.key for want in wanted])
+        for want in wanted:
+            answer = held.get(want.key)
+            if answer is not None and self._read(step, want, answer):
+                self.plan.held += 1
+                continue
+            waiting.add(id(want.work))
+            if self._is_first(want.key):
+                self._price(want.ask)
+            else:
+                self.plan.shared += 1
+
+    def _read(self, step: Step, want: Wanted, answer: Any) -> bool:
+        try:
+            output = step.operation.read(want.input, answer).model_dump(mode="json")
+        except OutputError:
+            return False
+        want.work.outputs[step.name] = want.work.scope[step.name] = output
+        return True
+
+    def _is_first(self, key: bytes) -> bool:
+        return self._seen.execute("insert or ignore into seen values (?)", (key,)).rowcount == 1
+
+    def _price(self, ask: Ask) -> None:
+        caller, plan = self.bench.caller, self.plan
+        prompt = round(caller.corrections.expect(ask))
+        output = round(ask.max_output_tokens * TYPICAL_OUTPUT)
+        plan.calls += 1
+        plan.tokens += prompt + output
+        cost = caller.catalogue.price(
+            ask.model, self.bench.clock.now(), ask.tier, Usage(input=prompt, output=output), operation=ask.operation
+        )
+        plan.cost = None if cost is None or plan.cost is None else plan.cost + cost
+
+    async def _writes(self, works: Sequence[Work], waiting: set[int]) -> None:
+        good = [work for work in works if work.problem is None]
+        open_owners = {work.owner for work in good if id(work) in waiting}
+        known = [work for work in good if work.owner not in open_owners]
+        fresh = [work for work in known if work.fresh]
+        for target, sink in self.bench.sinks:
+            name = sink_name(target, sink)
+            effects: list[Effect] = []
+            if target.event is not None:
+                effects += [wanted_event(target, work) for work in fresh]
+                self.plan.possible_writes += len([work for work in good if id(work) in waiting])
+            if target.fields:
+                self.plan.possible_writes += len(open_owners)
+                effects += await self._known_values(target, known)
+            self.plan.writes += len(await self.state.differing(name, effects))
+
+    async def _known_values(self, target: Target, works: Sequence[Work]) -> list[Effect]:
+        try:
+            return await wanted_of(self.flow, self.state, target, works)
+        except MappingError as error:
+            self._remember([Problem.from_error(error)])
+            return []
+
+    def _minutes(self) -> float:
+        limits = self.bench.limits
+        minutes = [
+            amount / limit for amount, limit in ((self.plan.calls, limits.rpm), (self.plan.tokens, limits.tpm)) if limit
+        ]
+        return max(minutes, default=0.0)

@@ -1,0 +1,426 @@
+"""Opens a project folder and wires everything: the Python door.
+
+async with Workspace.open(Path("."), sandbox=True) as workspace:
+    plan = await workspace.plan(Path("flow.yaml"))
+    report = await workspace.run(Path("flow.yaml"), budget=2.50)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from penstock.base.clock import Clock, SystemClock
+from penstock.base.errors import FixError, FlowError, InputError, MappingError, SettingsError
+from penstock.base.settings import Settings
+from penstock.base.types import Sink, SnapshotSink, Source, format_money, to_money
+from penstock.flows.engine import Bench, Report, Run
+from penstock.flows.letters import LettersSource
+from penstock.flows.model import Flow, Target, load_flow
+from penstock.flows.plan import Plan, Planner
+from penstock.flows.sample import first_scope, kinds_of
+from penstock.flows.state import FlowState, list_runs
+from penstock.operations.declare import ModelChoice, Operation
+from penstock.runtime.answers import Answers
+from penstock.runtime.brevo_calls import BrevoCaller
+from penstock.runtime.call import Caller
+from penstock.runtime.corrections import Corrections
+from penstock.runtime.governor import Governor
+from penstock.runtime.ledger import Ledger
+from penstock.runtime.progress import Progress
+from penstock.runtime.quota import Board, PostgresBoard, SqliteBoard
+from penstock.runtime.store import Store
+from penstock.vendor.http import Http
+from penstock.vendor.models import Catalogue, Limits, load_catalogue
+from penstock.vendor.openai import OpenAI
+
+SANDBOX_KEY = "sk-sandbox"
+
+
+class Recovered(NamedTuple):
+    """What was found when the store was opened: calls that a dead process left without an outcome."""
+
+    unknown_calls: int
+
+
+class Workspace:
+    """One open project: settings, store, vendors or their emulators."""
+
+    def __init__(self, folder: Path, settings: Settings, clock: Clock, store: Store, closing: AsyncExitStack) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.clock = clock
+        self.store = store
+        self.sandboxed = bool(settings.get("sandbox"))
+        self.world: Any = None
+        self.account: Any = None
+        """State of the emulated Brevo account, when it runs inside this process."""
+        self.recovered = Recovered(0)
+        self._closing = closing
+        self._brevo: BrevoCaller | None = None
+        self.catalogue: Catalogue
+        self.ledger: Ledger
+        self.answers: Answers
+        self.governor: Governor
+        self.corrections: Corrections
+        self.caller: Caller
+        self.http: Http
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+        command: str = "",
+    ) -> AsyncIterator[Workspace]:
+        """Open the workspace in `folder`; `overrides` are settings by name, such as `{"sandbox": True}`.
+
+        Raises `SettingsError` for wrong settings, `FixError` or `StoppedError` when the store cannot be used.
+        """
+        settings = Settings(folder, overrides or {}, os.environ if environ is None else environ)
+        clock = clock or SystemClock()
+        async with AsyncExitStack() as closing:
+            store = await Store.open(cls._database(folder, settings), clock, command)
+            closing.push_async_callback(store.close)
+            workspace = cls(folder, settings, clock, store, closing)
+            await workspace._wire()
+            yield workspace
+
+    @staticmethod
+    def _database(folder: Path, settings: Settings) -> Path | str:
+        url = settings.get("database-url")
+        name = "sandbox.sqlite" if settings.get("sandbox") else "store.sqlite"
+        return str(url) if url else folder / ".penstock" / name
+
+    async def _wire(self) -> None:
+        self.catalogue = load_catalogue(self._models_file())
+        self.ledger = Ledger(self.store, self.clock, self._budgets())
+        self.recovered = Recovered(await self.ledger.recover())
+        self.answers = Answers(self.store, self.clock, self.settings.get("answers.keep-days"))
+        self.corrections = await Corrections.load(self.store)
+        self._closing.push_async_callback(self.corrections.save)
+        self.http = Http(apps=self._stand_ins())
+        self._closing.push_async_callback(self.http.close)
+        self.governor = self._open_governor()
+        self.caller = Caller(
+            connections=_Connections(self),
+            answers=self.answers,
+            ledger=self.ledger,
+            governor=self.governor,
+            catalogue=self.catalogue,
+            corrections=self.corrections,
+            clock=self.clock,
+        )
+
+    def _models_file(self) -> Path | None:
+        path = self.folder / "models.toml"
+        return path if path.is_file() else None
+
+    def _budgets(self) -> dict[str, int]:
+        scopes = ("run", "flow", "day", "month")
+        values = {scope: self.settings.get(f"budget.{scope}") for scope in scopes}
+        return {scope: to_money(value) for scope, value in values.items() if value is not None}
+
+    def _open_governor(self) -> Governor:
+        url = self.settings.get("database-url")
+        if url:
+            board: Board = PostgresBoard(str(url), self.clock)
+        else:
+            place = Path(self.store.place)
+            board = SqliteBoard(place.with_name(f"{place.stem}-quota.sqlite"), self.clock)
+        governor = Governor(self.clock, board, lambda pool: self.start_limits(pool.model))
+        self._closing.push_async_callback(board.close)
+        self._closing.push_async_callback(governor.close)
+        return governor
+
+    def start_limits(self, model: str) -> Limits:
+        """Return the limits that are assumed until a reply states them."""
+        return self.catalogue.start_limits(model, str(self.settings.get("openai.tier")))
+
+    # vendors
+
+    def _stand_ins(self) -> dict[str, Any]:
+        if not self.sandboxed or self.settings.get("sandbox-url"):
+            return {}
+        from penstock.sandbox.brevo import build_brevo_app
+        from penstock.sandbox.keep import load_account, save_account
+        from penstock.sandbox.openai import build_openai_app
+        from penstock.sandbox.world import World
+
+        self.world = World(self.clock)
+        brevo = build_brevo_app(self.world)
+        self.account = brevo.state
+        path = self.folder / ".penstock" / "sandbox-brevo.json"
+        load_account(self.account, path)
+        self._closing.callback(save_account, self.account, path)
+        return {"api.openai.com": build_openai_app(self.world), "api.brevo.com": brevo}
+
+    def open_openai(self) -> OpenAI:
+        """Return the connection to OpenAI; raises `SettingsError` when the key is missing."""
+        base = str(self.settings.get("openai.base-url"))
+        if self.sandboxed:
+            url = self.settings.get("sandbox-url")
+            base = f"{str(url).rstrip('/')}/openai/v1" if url else "https://api.openai.com/v1"
+        key = SANDBOX_KEY if self.sandboxed else str(self.settings.require("openai.api-key"))
+        return OpenAI(
+            self.http,
+            key,
+            base_url=base,
+            organization=None if self.sandboxed else self.settings.get("openai.organization"),
+            project=None if self.sandboxed else self.settings.get("openai.project"),
+            timeout=float(self.settings.get("openai.timeout")),
+        )
+
+    def open_brevo(self) -> BrevoCaller:
+        """Return the one paced connection to Brevo; raises `SettingsError` when the key is missing."""
+        if self._brevo is None:
+            from penstock.vendor.brevo import Brevo
+
+            base = str(self.settings.get("brevo.base-url"))
+            if self.sandboxed:
+                url = self.settings.get("sandbox-url")
+                base = f"{str(url).rstrip('/')}/brevo/v3" if url else "https://api.brevo.com/v3"
+            key = "xkeysib-sandbox" if self.sandboxed else str(self.settings.require("brevo.api-key"))
+            client = Brevo(self.http, key, base_url=base, timeout=float(self.settings.get("brevo.timeout")))
+            self._brevo = BrevoCaller(client, self.clock)
+        return self._brevo
+
+    # flows
+
+    def choose_model(self, flow: Flow | None = None) -> ModelChoice:
+        """Return the model that answers: the flow's own, else the setting."""
+        name = (flow.model if flow else None) or str(self.settings.get("model"))
+        return ModelChoice(self.catalogue.find(name))
+
+    async def open_bench(self, flow: Flow) -> Bench:
+        """Open the source, joins and sinks of a flow."""
+        joins = {}
+        for join in flow.joins:
+            joins[join.name] = await self._open_source(join.kind, join.options, flow)
+        source = await self._open_source(flow.source_kind, flow.source_options, flow)
+        if self.account is not None and not self.account.contacts:
+            await self._fill_sandbox(flow, source)
+        return Bench(
+            clock=self.clock,
+            caller=self.caller,
+            choice=self.choose_model(flow),
+            source=source,
+            joins=joins,
+            sinks=[(target, await self._open_sink(target, flow)) for target in flow.targets],
+            in_flight=int(self.settings.get("in-flight")),
+            limits=self.start_limits(self.choose_model(flow).model.id),
+        )
+
+    async def _fill_sandbox(self, flow: Flow, source: Source) -> None:
+        """Give the emulated Brevo account, while it is empty, the contacts that the flow writes to."""
+        for target in flow.targets:
+            if target.kind != "brevo" or not target.match.names <= {"record"}:
+                continue
+            known: set[str] = set()
+            async for page in source.pages():
+                for record in page.records:
+                    with suppress(MappingError):
+                        email = str(target.match.evaluate({"record": record.data}).get("email") or "").lower()
+                        if "@" in email and email not in known:
+                            known.add(email)
+                            self.account.add_contact(email)
+
+    async def _open_source(self, kind: str, options: Mapping[str, Any], flow: Flow) -> Source:
+        source: Source
+        if kind == "files":
+            from penstock.data.files import files_source
+
+            source = files_source(options, flow.folder)
+        elif kind == "sql":
+            from penstock.data.sql import sql_source
+
+            source = sql_source(self._with_environment(options), flow.folder)
+        else:
+            from penstock.data.brevo import BrevoContacts, read_account
+
+            caller = self.open_brevo()
+            source = BrevoContacts(caller, await read_account(caller), **_brevo_options(options))
+        self._closing.push_async_callback(source.close)
+        return source
+
+    async def _open_sink(self, target: Target, flow: Flow) -> Sink | SnapshotSink:
+        part = target.part
+        if target.kind == "files":
+            from penstock.data.files import files_sink
+
+            return files_sink({"path": part.path}, flow.folder)
+        if target.kind == "sql":
+            from penstock.data.sql import sql_sink
+
+            options = {"url": part.url, "table": part.table, "create": part.create}
+            sink = sql_sink(self._with_environment(options), flow.folder)
+            self._closing.push_async_callback(sink.close)
+            return sink
+        from penstock.data.brevo import BrevoSink, read_account
+
+        caller = self.open_brevo()
+        return BrevoSink(caller, await read_account(caller), create_contacts=part.create_contacts)
+
+    def _with_environment(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace `${NAME}` in a database URL by the environment's value, so that no password stands in a flow."""
+        import re
+
+        def look_up(match: re.Match[str]) -> str:
+            value = self.settings.environ.get(match[1])
+            if not value:
+                raise SettingsError(
+                    f"the flow names ${{{match[1]}}}, which is not set in the environment",
+                    code="settings.missing",
+                    hint=f"export {match[1]}=…",
+                )
+            return value
+
+        return {
+            name: re.sub(r"\$\{(\w+)\}", look_up, value) if name == "url" and isinstance(value, str) else value
+            for name, value in options.items()
+        }
+
+    async def plan(self, path: Path) -> Plan:
+        """Return what `run` would do and cost; calls nothing that costs, writes nothing to a target."""
+        flow = load_flow(path)
+        bench = await self.open_bench(flow)
+        return await Planner(flow, bench, self.clock.new_id("plan")).make()
+
+    async def run(
+        self,
+        path: Path,
+        *,
+        budget: float | None = None,
+        apply_schema: bool = False,
+        listen: Callable[[Progress], None] | None = None,
+        started: Callable[[Run], None] | None = None,
+    ) -> Report:
+        """Run a flow, or go on with its unfinished run.
+
+        `budget` is in dollars for this run. `apply_schema` creates missing Brevo attributes.
+        `listen` gets the progress, `started` the run itself, which `stop` ends softly.
+        """
+        flow = load_flow(path)
+        bench = await self.open_bench(flow)
+        return await self._execute(flow, bench, budget, apply_schema, listen, started)
+
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        budget: float | None = None,
+        listen: Callable[[Progress], None] | None = None,
+        started: Callable[[Run], None] | None = None,
+    ) -> Report:
+        """Run the flow again over the records of a run that failed, with the flow file and settings of today."""
+        rows = await list_runs(self.store, run=run_id, limit=1)
+        if not rows:
+            raise InputError(f"there is no run {run_id}", code="run.unknown", hint="`penstock runs list` shows them.")
+        flow = load_flow(Path(rows[0].path))
+        bench = await self.open_bench(flow)
+        bench.source = LettersSource(self.store, run_id)
+        new_run = self.clock.new_id("run")
+        await FlowState(self.store, flow.name).plan_failed_effects(run_id, new_run, self.clock.now())
+        return await self._execute(flow, bench, budget, False, listen, started, new_run)
+
+    async def _execute(
+        self,
+        flow: Flow,
+        bench: Bench,
+        budget: float | None,
+        apply_schema: bool,
+        listen: Callable[[Progress], None] | None,
+        started: Callable[[Run], None] | None,
+        run_id: str = "",
+    ) -> Report:
+        await self._check_sinks(flow, bench, apply_schema)
+        run_id = run_id or await self._run_id(flow, bench.source)
+        limit = budget if budget is not None else flow.budget
+        if limit is not None:
+            self.ledger.budgets[f"run:{run_id}"] = to_money(limit)
+        progress = Progress(self.clock, run_id, budget=self.ledger.budgets.get(f"run:{run_id}"))
+        progress.total = await bench.source.count()
+        if listen is not None:
+            listen(progress)
+        run = Run(flow, bench, run_id, progress)
+        if started is not None:
+            started(run)
+        return await run.execute()
+
+    async def call(self, operation: Operation[Any, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Run one operation, ahead of flows in the queue; returns output, cost and whether it was held."""
+        done = await operation.perform(self.caller, operation.parse(values), self.choose_model(), interactive=True)
+        bought = [answer for answer in done.answers if not answer.cached]
+        prices = [answer.cost for answer in bought]
+        return {
+            "output": done.output.model_dump(mode="json"),
+            "cost": format_money(None if None in prices else sum(price or 0 for price in prices)),
+            "cached": len(done.answers) - len(bought),
+            "calls": len(bought),
+        }
+
+    async def forget_answers(self, owner: str) -> int:
+        """Delete the answers bought for a record, or for all records of a contact; returns how many."""
+        rows = await self.store.read("answers_of_owner", owner=owner)
+        keys = [bytes.fromhex(part) for row in rows for part in str(row[0]).split(",") if part]
+        return await self.answers.forget(keys)
+
+    async def _run_id(self, flow: Flow, source: Source) -> str:
+        unfinished = await FlowState(self.store, flow.name).unfinished_run()
+        if unfinished is None:
+            return self.clock.new_id("run")
+        alive = {row[0] for row in await self.store.read("open_sessions")}
+        if unfinished.state == "running" and unfinished.session in alive:
+            raise FixError(
+                f"the flow {flow.name} is already running (run {unfinished.id})",
+                code="run.already-running",
+                hint="Wait for it, or stop that process; then run the same command again.",
+            )
+        is_same = unfinished.definition_hash == flow.hash and unfinished.source == source.identity()
+        return unfinished.id if is_same else self.clock.new_id("run")
+
+    async def _check_sinks(self, flow: Flow, bench: Bench, apply_schema: bool) -> None:
+        sample = await first_scope(flow, bench.source)
+        for target, sink in bench.sinks:
+            kinds = kinds_of(target, sample)
+            create = getattr(sink, "create_missing", None)
+            if apply_schema and create is not None:
+                await create(kinds)
+            bad = [finding for finding in await sink.check(kinds) if finding.verdict == "fail"]
+            if bad:
+                more = f" (and {len(bad) - 1} more: `penstock plan` lists them)" if len(bad) > 1 else ""
+                raise FlowError(
+                    f"{sink.describe()}: {bad[0].message}{more}",
+                    code="sink.does-not-fit",
+                    where=str(flow.path),
+                    hint=bad[0].fix,
+                )
+
+
+def _brevo_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    known = ("lists", "segment")
+    for name in options:
+        if name not in known:
+            raise FlowError(f"the source brevo has no option {name!r}", hint="It takes lists or segment.")
+    return dict(options)
+
+
+class _Connections(dict[str, OpenAI]):
+    """Connections that are opened when they are first used, so that a flow without a call needs no key."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+
+    def __missing__(self, name: str) -> OpenAI:
+        if name != "openai":
+            raise KeyError(name)
+        self[name] = self._workspace.open_openai()
+        return self[name]
