@@ -7,6 +7,7 @@ async with Workspace.open(Path("."), sandbox=True) as workspace:
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from penstock.base.clock import Clock, SystemClock
-from penstock.base.errors import FixError, FlowError, InputError, MappingError, SettingsError
+from penstock.base.errors import FixError, FlowError, InputError, MappingError, PenstockError, SettingsError
 from penstock.base.settings import Settings
-from penstock.base.types import Sink, SnapshotSink, Source, format_money, to_money
+from penstock.base.types import Finding, Sink, SnapshotSink, Source, format_money, to_money
 from penstock.flows.engine import Bench, Report, Run
 from penstock.flows.letters import LettersSource
 from penstock.flows.model import Flow, Target, load_flow
@@ -24,6 +25,7 @@ from penstock.flows.plan import Plan, Planner
 from penstock.flows.sample import first_scope, kinds_of
 from penstock.flows.state import FlowState, list_runs
 from penstock.operations.declare import ModelChoice, Operation
+from penstock.runtime import checks
 from penstock.runtime.answers import Answers
 from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.call import Caller
@@ -365,6 +367,54 @@ class Workspace:
             "cached": len(done.answers) - len(bought),
             "calls": len(bought),
         }
+
+    async def call_many(
+        self, operation: Operation[Any, Any], inputs: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        """Run one operation over many inputs; returns the outputs of those that worked."""
+        slots = asyncio.Semaphore(int(self.settings.get("in-flight")))
+        choice = self.choose_model()
+        outputs: dict[str, dict[str, Any]] = {}
+
+        async def one(key: str, values: Mapping[str, Any]) -> None:
+            async with slots:
+                try:
+                    done = await operation.perform(self.caller, operation.parse(values), choice)
+                except PenstockError as error:
+                    if error.recovery == "stop":
+                        raise
+                    return
+                outputs[key] = done.output.model_dump(mode="json")
+
+        async with asyncio.TaskGroup() as group:
+            for key, values in inputs.items():
+                group.create_task(one(key, values))
+        return outputs
+
+    async def check(self) -> list[Finding]:
+        """Look at store, calls, model and both vendors; changes nothing, costs nothing."""
+        model = str(self.settings.get("model"))
+        findings = [
+            await checks.check_store(self.store),
+            await checks.check_ledger(self.ledger),
+            checks.check_model(self.catalogue, model, self.clock.now()),
+        ]
+        try:
+            findings += await checks.check_openai(self.open_openai(), model)
+        except SettingsError as error:
+            findings.append(checks.missing("OpenAI key", error))
+        return [*findings, await self._check_brevo()]
+
+    async def _check_brevo(self) -> Finding:
+        from penstock.data.brevo import read_account
+
+        try:
+            account = await read_account(self.open_brevo())
+        except SettingsError as error:
+            return checks.missing("Brevo key", error)
+        except PenstockError as error:
+            return checks.from_error("Brevo", error)
+        return Finding("Brevo key", "ok", f"accepted by account {account.name or account.id}, plan {account.plan}")
 
     async def forget_answers(self, owner: str) -> int:
         """Delete the answers bought for a record, or for all records of a contact; returns how many."""

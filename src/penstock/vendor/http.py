@@ -107,7 +107,7 @@ class Http:
             raise UnavailableError(f"{host} gave no answer within {timeout:g} s", code="http.timeout") from error
         except ValueError as error:
             raise InputError(f"cannot build a request to {host}: {error}", code="http.bad-request") from error
-        except PyreqwestError as error:
+        except (PyreqwestError, ConnectionError) as error:  # a stand-in cuts with the latter
             raise UnavailableError(f"the connection to {host} broke: {_cause(error)}", code="http.broken") from error
         return Reply(response.status, response.headers, content, host)
 
