@@ -9,9 +9,10 @@ from penstock.base.types import Page, Record, Reject, Source
 
 
 async def read_pages(source: Source, cursor: dict[str, Any] | None = None, size: int = 500) -> list[Page]:
-    pages = [page async for page in source.pages(cursor, size)]
-    await source.close()
-    return pages
+    try:
+        return [page async for page in source.pages(cursor, size)]
+    finally:
+        await source.close()
 
 
 async def read_all(source: Source, cursor: dict[str, Any] | None = None, size: int = 500) -> list[Record]:
