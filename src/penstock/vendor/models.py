@@ -356,7 +356,7 @@ def _with_override(path: Path) -> Catalogue:
             catalogue.find(name)
         except KeyError as error:
             raise _wrong(path, f"refers to {error} in model {name!r}, which is not defined") from error
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise _wrong(path, f"is wrong at model {name!r}: {error}") from error
     return catalogue
 

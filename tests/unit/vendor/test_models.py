@@ -339,6 +339,7 @@ def test_prices_may_stand_in_any_order(tmp_path):
         ("[models.x]\nlike = 'gpt-9'\n", "gpt-9"),
         ("[models.x]\nlike = 'y'\n[models.y]\nlike = 'x'\n", "leads back"),
         ("[models]\nx = 3\n", "object"),
+        ("[models.x]\nlike = ['gpt-6-sol']\n", "model 'x'"),
         ("[model.x]\n", "model"),
         ("[models.x\n", "line 1"),
         ("[[models.x.prices]]\nstandard = { input = 'free' }\n", "input"),
