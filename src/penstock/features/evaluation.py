@@ -129,7 +129,7 @@ def pearson(left: Sequence[float], right: Sequence[float]) -> float:
     """Return the correlation; NaN where one side never varies."""
     mean_left, mean_right = fsum(left) / len(left), fsum(right) / len(right)
     shared = fsum((a - mean_left) * (b - mean_right) for a, b in zip(left, right, strict=True))
-    spread = sqrt(fsum((a - mean_left) ** 2 for a in left)) * sqrt(fsum((b - mean_right) ** 2 for b in right))
+    spread = sqrt(fsum((a - mean_left) ** 2 for a in left) * fsum((b - mean_right) ** 2 for b in right))
     return min(max(shared / spread, -1.0), 1.0) if spread else float("nan")
 
 

@@ -1,4 +1,4 @@
-"""Personal data taken out of a text before it is sent: known values of the person first, then what looks personal.
+"""Personal data taken out of a text before it is sent: known values of the person, and what looks personal.
 
 Fails closed: a text that still holds something after the replacement is not sent.
 """
@@ -44,6 +44,7 @@ class _Folds(dict[int, str]):
 
 
 _FOLDS = _Folds()
+_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 
 
 def minimise(text: str, known: Iterable[str] = ()) -> str:
@@ -68,19 +69,20 @@ def minimise(text: str, known: Iterable[str] = ()) -> str:
 
 
 def _replace(text: str, values: list[tuple[str, str]]) -> str:
-    if values:
-        text = _replace_known(text, values)
-    if "@" in text:
+    if "@" in text:  # before the names, which are often part of an address
         text = _EMAIL.sub("[email]", _USERINFO.sub(r"\1", text))
     if "(" in text or "[" in text:
         text = _SPELT_EMAIL.sub("[email]", text)
+    if values:
+        text = _replace_known(text, values)
     if "?" in text or "#" in text:
         text = _URL.sub(r"\1 [link]", text)
     digits = len(_DIGIT.findall(text))
     if digits >= 4 or text.count(":") >= 2:
         text = _IP.sub(lambda match: "[ip]" if _is_ip(match[0]) else match[0], text)
-    if digits >= 7:
+    if digits >= 2:
         text = _IBAN.sub(_name_iban, text)
+    if digits >= 7:
         text = _CARD.sub(lambda match: "[card]" if _is_card(match[0]) else match[0], text)
         text = _NUMBER.sub(_name_number, text)
     return text
@@ -127,10 +129,9 @@ def _list_values(known: Iterable[str]) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for value in known:
         for form, kind in _list_forms(unicodedata.normalize("NFKC", value).strip()):
-            folded = form.translate(_FOLDS)
-            if len(form) >= 2 and folded not in _PLACEHOLDERS:
-                # two letters are a name only as written: `Al` is one, `al` is Italian
-                found.setdefault(form if len(form) == 2 and form.isascii() else folded, kind)
+            for spelling in _list_spellings(form) if kind == "[name]" else (form.translate(_FOLDS),):
+                if len(spelling) >= 2 and spelling not in _PLACEHOLDERS:
+                    found.setdefault(spelling, kind)
     return sorted(found.items(), key=lambda item: (-len(item[0]), item[0]))
 
 
@@ -148,11 +149,24 @@ def _list_forms(value: str) -> Iterator[tuple[str, str]]:
         yield from ((word, "[name]") for word in re.split(r"[\s,.]+", value))
 
 
+def _list_spellings(name: str) -> Iterator[str]:
+    """Give a name folded, and as it is written where the other way of writing umlauts is in use."""
+    if len(name) == 2 and name.isascii():
+        yield name  # only as written: `Al` is a name, `al` is Italian
+        return
+    lower = name.lower().replace("ß", "ss")
+    yield lower.translate(_FOLDS)
+    yield lower.translate(_SPELT_OUT).translate(_FOLDS)
+    for spelt, letter in (("ae", "a"), ("oe", "o"), ("ue", "u")):
+        lower = lower.replace(spelt, letter)
+    yield lower.translate(_FOLDS)
+
+
 def _replace_known(text: str, values: list[tuple[str, str]]) -> str:
     folded = text.translate(_FOLDS)
     for value, kind in values:
         haystack = text if len(value) == 2 else folded
-        if kind != "[phone]" and value.split()[0] not in haystack:
+        if kind != "[phone]" and value.split()[0].partition("ss")[0] not in haystack:
             continue
         spans = [match.span() for match in _pattern(value).finditer(haystack)]
         for start, end in reversed(spans):
@@ -165,7 +179,7 @@ def _replace_known(text: str, values: list[tuple[str, str]]) -> str:
 def _pattern(value: str) -> re.Pattern[str]:
     if value.isdigit():
         return re.compile(r"\+?" + r"[\s().\-/]{0,3}".join(value))
-    body = r"\s+".join(re.escape(part) for part in value.split())
+    body = r"\s+".join(re.escape(part).replace("ss", "(?:ss|ß)") for part in value.split())
     if any(letter >= "\u0e00" for letter in value):  # scripts without blanks between words
         return re.compile(body)
     return re.compile(rf"(?<!\w){body}(?!\w)")

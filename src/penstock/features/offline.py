@@ -22,12 +22,12 @@ very so too just would will can could from at as all out what when which they're
 really good great bad love nice thanks thank ok product service delivery
 """
 _OTHER_WORDS = """
-der das und ist nicht ein eine ich sehr mit für auf den dem zu es sie wir aber auch nur noch wie bei im
-het een niet ik zeer van voor maar ook zijn met heel wel goed
-le la les est et je pas très une des du que pour mais avec sur dans ce qui il elle c'est j'ai
-el los las muy por con para pero una del lo se ha sin os não muito um uma com mas foi na em
-di che non molto è per con ma sono ho gli nie jest bardzo się w z ale och är inte jag mycket men det som på
-og ikke meget jeg ve bir çok bu için ama değil
+der das und ist war alles gut schlecht nicht kein ein eine ich sehr mit für auf den dem zu es sie wir aber auch nur noch
+wie bei im danke het een niet ik zeer van voor maar ook zijn met heel wel goed
+slecht le la les est et je pas très bien bon une des du que pour mais avec sur dans ce qui il elle c'est j'ai
+el los las muy bueno mal por con para pero una del lo se ha sin os não muito um uma com mas foi na em
+bom ruim di che non molto bene buono è per con ma sono ho gli nie jest bardzo się w z ale och är inte jag mycket men
+det som på og ikke meget jeg ve bir çok bu için ama değil
 """
 _ENGLISH, _OTHER = frozenset(_ENGLISH_WORDS.split()), frozenset(_OTHER_WORDS.split())
 

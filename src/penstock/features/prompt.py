@@ -28,7 +28,7 @@ _HIDDEN = re.compile(
     "\U000e0000-\U0010ffff]"
 )
 _BREAKS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
-_BLANKS = re.compile(r"[^\S\n]{2,}|\n{3,}")
+_BLANKS = re.compile(r"[^\S\n]{2,}|[^\S\n ]|\n{3,}")
 _TAG = re.compile(r"<(?=[\s/|]*(?:feedback|system|developer|assistant|user|instructions?|\|))", re.IGNORECASE)
 _WORD_END = re.compile(r"[^\w.@+\-]")
 

@@ -40,7 +40,7 @@ class Option(Fields):
 
     value: str | bool
     """What the answer says when this is chosen."""
-    description: str = ""
+    description: str | None = None
     """When to choose it."""
 
 
@@ -62,7 +62,7 @@ class Level(Fields):
 
     label: str
     """Short name of the step."""
-    description: str = ""
+    description: str | None = None
     """What a text at this step is like."""
 
 

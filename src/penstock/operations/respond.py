@@ -179,19 +179,22 @@ def read_text(content: Any) -> str:
 
 def list_parts(content: dict[str, Any]) -> list[dict[str, Any]]:
     """List the content parts of the messages in a response."""
-    return [
-        part
-        for item in content.get("output") or ()
-        if isinstance(item, dict) and item.get("type") == "message"
-        for part in item.get("content") or ()
-        if isinstance(part, dict)
-    ]
+    messages = [item for item in _dicts(content.get("output")) if item.get("type") == "message"]
+    return [part for message in messages for part in _dicts(message.get("content"))]
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _field(value: Any, name: str) -> str:
+    return str(value.get(name) or "") if isinstance(value, dict) else ""
 
 
 def _check_status(content: dict[str, Any]) -> None:
     status = content.get("status", "completed")
     if status == "incomplete":
-        reason = (content.get("incomplete_details") or {}).get("reason")
+        reason = _field(content.get("incomplete_details"), "reason")
         if reason == "content_filter":
             raise OutputError("the vendor's content filter cut the answer", code="output.filtered")
         raise OutputError(
@@ -200,7 +203,7 @@ def _check_status(content: dict[str, Any]) -> None:
             hint="Raise max_output_tokens or lower the effort.",
         )
     if status == "failed":
-        code = str((content.get("error") or {}).get("code") or "unknown")
+        code = _field(content.get("error"), "code") or "no code given"
         raise OutputError(f"the vendor gave up on this request ({code})", code="output.failed")
     if status != "completed":
         raise OutputError(f"the answer is {status}, not completed", code="output.unfinished")
