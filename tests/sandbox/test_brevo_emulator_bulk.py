@@ -350,6 +350,18 @@ async def test_a_batch_tells_which_events_failed():
     assert (await brevo("GET", "events")).json["count"] == 4
 
 
+async def test_only_so_many_events_are_kept():
+    brevo = Calls(keep_events=3)
+    brevo.state.add_contact("a@x.org")
+    for number in range(5):
+        whose = {"email_id": "a@x.org" if number % 2 else "stranger@x.org"}
+        await brevo("POST", "events", {"event_name": f"e{number}", "identifiers": whose})
+        brevo.clock.advance(1)
+    names = [one["event_name"] for one in (await brevo("GET", "events")).json["events"]]
+    assert names == ["e4", "e3", "e2"]
+    assert [one.name for one in brevo.state.events_of[1]] == ["e3"]
+
+
 async def test_events_are_read_newest_first_in_a_window(brevo):
     identifiers = {"email_id": "a@x.org"}
     for day in ("2026-01-05", "2026-11-03", "2026-11-01", "2026-11-02"):

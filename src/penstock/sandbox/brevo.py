@@ -173,8 +173,7 @@ class BrevoApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
+        if scope["type"] != "http":
             return
         call = self._resolve(scope, await _read_body(receive))
         answer, extra = self._admit(scope, call)
@@ -187,11 +186,11 @@ class BrevoApp:
             await _send(send, answer, extra)
 
     def _resolve(self, scope: Scope, body: bytes) -> _Call:
-        parts = [unquote(part) for part in scope["raw_path"].decode().strip("/").split("/")]
+        parts = [unquote(part) for part in scope["raw_path"].decode("latin-1").strip("/").split("/")]
         begin = parts.index("v3") + 1 if "v3" in parts else len(parts)
-        host = next((value.decode() for name, value in scope["headers"] if name == b"host"), "api.brevo.com")
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "api.brevo.com")
         site = "/".join([f"{scope['scheme']}://{host}", *parts[:begin]])
-        query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         operation, handler, names = self._match(scope["method"], parts[begin:])
         request = Request(scope["method"], names, query, body, site, tuple(parts[begin:]))
         return _Call(operation, handler, request)
@@ -209,7 +208,7 @@ class BrevoApp:
         if call.operation == "reports.get":
             return None, {}
         request = call.request
-        given = {name.decode(): value.decode() for name, value in scope["headers"]}
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if refusal := _check_key(given.get("api-key", ""), request.method):
             return refusal, {}
         family = self.limits.family(request.method, request.parts)
@@ -297,9 +296,3 @@ async def _send(send: Send, answer: Answer, extra: dict[str, str]) -> None:
         fields.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": fields})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    for stage in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{stage}.complete"})

@@ -120,13 +120,11 @@ def _track(state: BrevoState, body: _Body, operation: str, visible: int) -> None
         body.event_properties,
         body.contact_properties,
         str(body.object.get("type", "")),
-        len(state.events) + 1,
+        state.next_id("event"),
     )
-    state.events.append(event)
-    if contact is not None:
-        state.events_of.setdefault(contact.id, []).append(event)
-        if body.contact_properties:
-            state.write(contact, Fields(body.contact_properties), operation + ".contact")
+    state.keep_event(event)
+    if contact is not None and body.contact_properties:
+        state.write(contact, Fields(body.contact_properties), operation + ".contact")
     state.world.wrote("brevo", operation, "" if contact is None else str(contact.id), (body.event_name,))
 
 

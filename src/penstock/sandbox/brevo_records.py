@@ -77,7 +77,7 @@ class Query(msgspec.Struct, frozen=True):
 def fold(kind: str, value: str) -> str:
     """Return the form in which an identifier is unique."""
     if kind == "email":
-        return value.lower()
+        return value if value.islower() else value.lower()
     match = _PHONE.fullmatch(value) if kind in PHONE_KINDS else None
     return match.group(1) if match else value
 

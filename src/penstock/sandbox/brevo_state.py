@@ -37,8 +37,12 @@ class BrevoState:
         import_delay: float = 1.0,
         import_rows_per_second: float = 2_000.0,
         event_delay: float = 2.0,
+        keep_events: int = 1_000_000,
     ) -> None:
-        """Open an account with Brevo's usual attributes and one folder. Delays are in seconds."""
+        """Open an account with Brevo's usual attributes and one folder. Delays are in seconds.
+
+        Beyond `keep_events` the oldest are forgotten; the log of writes is bounded by the world's `keep`.
+        """
         self.world = world
         self.organization = organization
         self.email = "owner@sandbox.example"
@@ -48,6 +52,7 @@ class BrevoState:
         self.import_delay = import_delay
         self.import_rows_per_second = import_rows_per_second
         self.event_delay = event_delay
+        self.keep_events = keep_events
         self.attributes: dict[str, Attribute] = {}
         self.contacts: dict[int, Contact] = {}
         self.by_creation: list[Contact] = []
@@ -56,11 +61,12 @@ class BrevoState:
         self.lists: dict[int, ContactList] = {}
         self.processes: dict[int, Process] = {}
         self.waiting: deque[Process] = deque()
-        self.events: list[Event] = []
+        self.events: deque[Event] = deque()
         self.events_of: dict[int, list[Event]] = {}
         self.repeats: Counter[str] = Counter()
         self._revision = 0
-        self._next = {"contact": 1, "list": 1, "folder": 1, "process": 1}
+        self._shared: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._next = {"contact": 1, "list": 1, "folder": 1, "process": 1, "event": 1}
         self._selected: tuple[int, Query, list[Contact]] | None = None
         for name in (*name_attributes, *PHONE_KINDS):
             self.add_attribute(name)
@@ -238,11 +244,22 @@ class BrevoState:
             self.lists[number].members.discard(contact.id)
         self._revision += 1
 
+    def keep_event(self, event: Event) -> None:
+        """Keep an event, and forget the oldest when there are too many."""
+        self.events.append(event)
+        if event.contact is not None:
+            self.events_of.setdefault(event.contact, []).append(event)
+        if len(self.events) > self.keep_events:
+            oldest = self.events.popleft()
+            if oldest.contact is not None:
+                self.events_of[oldest.contact].pop(0)
+
     def join(self, contact: Contact, number: int) -> bool:
         """Put a contact on a list; says whether it was not there before."""
         if number in contact.lists:
             return False
-        contact.lists = (*contact.lists, number)
+        lists = (*contact.lists, number)
+        contact.lists = self._shared.setdefault(lists, lists)  # a million contacts are on few different lists
         self.lists[number].members.add(contact.id)
         self._revision += 1
         return True
