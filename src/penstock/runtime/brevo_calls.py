@@ -20,6 +20,7 @@ ATTEMPTS = 6
 THROTTLED_ATTEMPTS = 12
 BASE_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
+SHORTEST_SLEEP_SECONDS = 0.0001  # a shorter one can vanish beside the seconds since 1970
 
 
 class Bucket:
@@ -30,6 +31,7 @@ class Bucket:
         self._share = saved_share
         self.change(limit)
         self.level = self.depth
+        self._renewal: float | None = None
 
     def change(self, limit: float) -> None:
         """Set another limit; what is in the bucket stays."""
@@ -37,14 +39,26 @@ class Bucket:
         self.depth = max(1.0, limit * self._share)
         self.rate = max(limit - self.depth, limit * 0.5) / self.period
 
+    def state(self, left: float, seconds: float) -> None:
+        """Take over what the server says: `left` calls, and nothing more for `seconds`."""
+        self.level = left
+        self._renewal = seconds
+
     def refill(self, seconds: float) -> None:
         """Let `seconds` pass."""
-        if self.level < self.depth:
+        if self._renewal is not None:
+            self._renewal -= seconds
+            if self._renewal <= 0:
+                self.level, self._renewal = max(self.level, self.depth), None
+        elif self.level < self.depth:
             self.level = min(self.depth, self.level + seconds * self.rate)
 
     def wait_for(self, calls: float) -> float:
         """Return the seconds until `calls` fit."""
-        return max(0.0, (min(calls, self.depth) - self.level - 1e-9) / self.rate)
+        missing = min(calls, self.depth) - self.level - 1e-9
+        if missing <= 0:
+            return 0.0
+        return missing / self.rate if self._renewal is None else self._renewal
 
 
 class Meter:
@@ -55,6 +69,7 @@ class Meter:
         self._clock = clock
         self._line = asyncio.Lock()
         self._in_flight = 0
+        self._answered = asyncio.Event()
         self._held_until = 0.0
         self._refilled = clock.monotonic()
         self._start_from(limits)
@@ -81,8 +96,14 @@ class Meter:
     def leave(self, rate: RateState | None) -> None:
         """Note that a call ended, and what its reply said about the limit."""
         self._in_flight -= 1
+        self._answered.set()
         if rate is not None:
             self._learn(rate)
+
+    @property
+    def is_hourly(self) -> bool:
+        """Say whether only an hourly limit is known; what the server states then counts exactly."""
+        return len(self._buckets) == 1
 
     def hold(self, seconds: float) -> None:
         """Let nobody pass for `seconds`: one refusal is enough for all."""
@@ -90,11 +111,13 @@ class Meter:
 
     def _reserve(self) -> float:
         """Return the calls that only interactive work may use: a few of a small hourly limit."""
-        return 0.0 if len(self._buckets) > 1 else min(5.0, self._buckets[0].depth - 1)
+        return min(5.0, self._buckets[0].depth - 1) if self.is_hourly else 0.0
 
     async def _take(self, reserve: float) -> None:
+        if self._in_flight and not self._answered.is_set():
+            await self._answered.wait()  # the first reply tells the plan, and what others have used already
         while (wait := self._wait(1 + reserve)) > 0:
-            await self._clock.sleep(wait)
+            await self._clock.sleep(max(wait, SHORTEST_SLEEP_SECONDS))
         for bucket in self._buckets:
             bucket.level -= 1
         self._in_flight += 1
@@ -107,7 +130,7 @@ class Meter:
         return max(self._held_until - now, *(bucket.wait_for(calls) for bucket in self._buckets))
 
     def _learn(self, rate: RateState) -> None:
-        if len(self._published) == 1 and rate.reset_seconds <= 1 and rate.limit <= 60:
+        if self.is_hourly and rate.reset_seconds <= 1 and rate.limit <= 60:
             # The endpoint belongs to a faster group than the guide let expect: its limit is per second.
             self._start_from(((rate.limit, 1), (rate.limit * 3600, 3600)))
         index = self._which(rate)
@@ -117,8 +140,10 @@ class Meter:
                 bucket.change(calls * factor)
         bucket = self._buckets[index]
         left = float(rate.remaining - self._in_flight)
-        is_exact = len(self._buckets) == 1
-        bucket.level = left if is_exact else min(bucket.level, left)
+        if self.is_hourly:
+            bucket.state(left, rate.reset_seconds)
+        else:
+            bucket.level = min(bucket.level, left)
 
     def _which(self, rate: RateState) -> int:
         """Tell which limit a reply speaks of: by the time to its renewal, else the one of nearest size.
@@ -170,7 +195,7 @@ class BrevoCaller:
                 throttled += 1
                 if throttled >= THROTTLED_ATTEMPTS:
                     raise
-                meter.hold(self._wait_when_throttled(error, throttled))
+                meter.hold(self._wait_when_throttled(error, throttled, is_exact=meter.is_hourly))
                 continue
             except UnavailableError as error:
                 failed += 1
@@ -182,9 +207,9 @@ class BrevoCaller:
                 meter.leave(rate)
             await self.clock.sleep(self._wait_when_failed(failed))
 
-    def _wait_when_throttled(self, error: ThrottledError, count: int) -> float:
-        """Return the seconds to hold: what Brevo states, within a cap that grows, since its unit is doubtful."""
-        cap = LONGEST_WAIT_SECONDS * 2.0 ** (count - 1)
+    def _wait_when_throttled(self, error: ThrottledError, count: int, *, is_exact: bool) -> float:
+        """Return the seconds to hold: what Brevo states, within a cap that grows where the unit is doubtful."""
+        cap = math.inf if is_exact else LONGEST_WAIT_SECONDS * 2.0 ** (count - 1)
         if error.retry_after is None:
             return min(LONGEST_WAIT_SECONDS, 2.0**count) * (0.5 + self.clock.random() / 2)
         return min(error.retry_after, cap) + self.clock.random() * 0.1
