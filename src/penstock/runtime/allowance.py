@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from penstock.base.errors import InputError, ThrottledError
-from penstock.runtime.pacer import START, Booking, Bucket, new_bucket
+from penstock.runtime.pacer import NOTHING, START, Booking, Bucket, new_bucket
 from penstock.vendor.models import Limits
 
 MINUTE, DAY = 60.0, 86_400.0
@@ -29,6 +29,11 @@ SLOW_DOWN_SECONDS = 900.0
 _GROWTH = 1.5
 _LOWEST_BRAKE = 0.02
 _DURATION = re.compile(r"([\d.]+)(ms|h|m|s|d)")
+_HEADERS = {
+    (what, of): (f"x-ratelimit-{what}-{of}", f"x-ratelimit-{what}-project-{of}")
+    for what in ("limit", "remaining")
+    for of in ("requests", "tokens")
+}
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY}
 
 
@@ -103,9 +108,9 @@ class Allowance(msgspec.Struct, array_like=True):
         """Book a call in every bucket."""
         return Ticket(
             self.requests.book(charge.requests, now, interactive=interactive),
-            self.tokens.book(charge.tokens, now, interactive=interactive),
-            self.images.book(charge.images, now, interactive=interactive),
-            self.day.book(charge.requests, now, interactive=interactive),
+            self.tokens.book(charge.tokens, now, interactive=interactive) if charge.tokens else NOTHING,
+            self.images.book(charge.images, now, interactive=interactive) if charge.images else NOTHING,
+            self.day.book(charge.requests, now, interactive=interactive) if self.day.rate else NOTHING,
         )
 
     def wait(self, ticket: Ticket, now: float) -> float:
@@ -113,7 +118,8 @@ class Allowance(msgspec.Struct, array_like=True):
         brake = self.brake(now)
         longest = max(0.0, self.hold_until - now)
         for bucket, booking in zip(self.buckets(), ticket, strict=True):
-            longest = max(longest, bucket.wait(booking, now, brake))
+            if booking.amount:
+                longest = max(longest, bucket.wait(booking, now, brake))
         return longest
 
     def give_back(self, ticket: Ticket) -> None:
@@ -128,20 +134,20 @@ class Allowance(msgspec.Struct, array_like=True):
 
     def check(self, charge: Charge) -> None:
         """Raise `InputError` for a call that no waiting can ever let through."""
-        for name, bucket, amount in (
-            ("tokens", self.tokens, charge.tokens),
-            ("images", self.images, charge.images),
-            ("requests", self.requests, charge.requests),
-        ):
-            cost = amount * bucket.ratio
-            stated = bucket.rate * MINUTE if bucket.origin == "headers" else math.inf
-            if cost > min(stated * 1.0001, bucket.ceiling * 0.999):
-                limit = min(stated, bucket.ceiling)
-                raise InputError(
-                    f"one call takes about {cost:,.0f} {name} of a quota that holds {limit:,.0f} a minute",
-                    code="governor.never-fits",
-                    hint="Shorten the text, ask for less output, use another model, or have the limit raised.",
-                )
+        self._check("tokens", self.tokens, charge.tokens)
+        self._check("requests", self.requests, charge.requests)
+        if charge.images:
+            self._check("images", self.images, charge.images)
+
+    def _check(self, name: str, bucket: Bucket, amount: float) -> None:
+        cost = amount * bucket.ratio
+        stated = bucket.rate * MINUTE if bucket.origin == "headers" else math.inf
+        if cost > stated * 1.0001 or cost > bucket.ceiling * 0.999:
+            raise InputError(
+                f"one call takes about {cost:,.0f} {name} of a quota that holds {min(stated, bucket.ceiling):,.0f}",
+                code="governor.never-fits",
+                hint="Shorten the text, ask for less output, use another model, or have the limit raised.",
+            )
 
     def observe(
         self, ticket: Ticket, sent_at: float, now: float, headers: Mapping[str, str], used_tokens: int | None
@@ -161,7 +167,7 @@ class Allowance(msgspec.Struct, array_like=True):
                 bucket.set_rate(limit / MINUTE, "headers", MINUTE)
             elif bucket.origin == "assumed":
                 bucket.rate, bucket.origin = 0.0, "none"
-            if remaining is not None and bucket.rate:
+            if remaining is not None and bucket.rate and (booking.amount or not bucket.charged):
                 bucket.correct(booking, sent_at, now, remaining, upward=upward)
             elif used_tokens is not None and name == "tokens":
                 bucket.level -= max(0.0, used_tokens - booking.cost)
@@ -302,16 +308,19 @@ def _is_daily(headers: Mapping[str, str], limit: float, remaining: float | None)
 
 
 def _tighter(headers: Mapping[str, str], what: str, of: str) -> float | None:
-    values = (
-        _number(headers.get(f"x-ratelimit-{what}-{of}")),
-        _number(headers.get(f"x-ratelimit-{what}-project-{of}")),
-    )
-    return min((value for value in values if value is not None), default=None)
+    """Read a header that exists for the organisation and for the project; the lower of the two binds."""
+    whole, part = _HEADERS[what, of]
+    value, other = _number(headers.get(whole)), _number(headers.get(part))
+    if value is None or other is None:
+        return other if value is None else value
+    return min(value, other)
 
 
 def _number(text: str | None) -> float | None:
+    if not text:
+        return None
     try:
-        value = float(text) if text else math.nan
+        value = float(text)
     except ValueError:
         return None
     return value if 0 <= value < math.inf else None

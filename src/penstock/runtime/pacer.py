@@ -54,6 +54,10 @@ class Booking(NamedTuple):
     ready_at: float
 
 
+NOTHING = Booking(0.0, 0.0, None, 0.0, 0.0, 0.0)
+"""The booking of a call that does not touch a limit."""
+
+
 class Bucket(msgspec.Struct, array_like=True):
     """One limit of one pool: a continuous bucket, and how well the estimates fit the vendor's count.
 
@@ -134,7 +138,7 @@ class Bucket(msgspec.Struct, array_like=True):
 
     def wait(self, booking: Booking, now: float, brake: float) -> float:
         """Return the seconds until `booking` may leave, as far as is known now."""
-        if not self.rate or not booking.amount:
+        if not self.rate:
             return 0.0
         if booking.position is None:
             return max(0.0, booking.ready_at - now)
