@@ -18,7 +18,8 @@ from penstock.base.clock import Clock, SystemClock
 from penstock.base.errors import FixError, FlowError, InputError, MappingError, PenstockError, SettingsError
 from penstock.base.settings import Settings
 from penstock.base.types import Finding, Sink, SnapshotSink, Source, format_money, to_money
-from penstock.flows.engine import Bench, Report, Run
+from penstock.flows.bench import Bench
+from penstock.flows.engine import Report, Run
 from penstock.flows.letters import LettersSource
 from penstock.flows.model import Flow, Target, load_flow
 from penstock.flows.plan import Plan, Planner

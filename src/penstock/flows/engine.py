@@ -8,43 +8,25 @@ answers and confirmed writes are held.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.base.clock import Clock
 from penstock.base.errors import PenstockError, StoppedError
-from penstock.base.types import Outcome, Page, Problem, Sink, SnapshotSink, Source
-from penstock.flows.effects import Delivery, sink_name, summarize, wanted_event, wanted_values
-from penstock.flows.judge import Judge, Purchases, Sorted, Work
-from penstock.flows.model import Flow, Target
+from penstock.base.types import Outcome, Page, Problem, Sink
+from penstock.flows.bench import PAGE, Bench
+from penstock.flows.delivery import Delivery
+from penstock.flows.effects import sink_name
+from penstock.flows.model import Flow
+from penstock.flows.pages import Here, PageRunner, PageWorker, Tally
 from penstock.flows.state import Counts, Effect, FlowState, Letter
-from penstock.operations.declare import ModelChoice
-from penstock.runtime.call import Caller
 from penstock.runtime.progress import Progress
-from penstock.vendor.models import Limits
 
-PAGE = 500
-"""Records of one page: the unit that is kept and resumed."""
 PAGES_AHEAD = 3
 """Pages under way at once, so that the end of one does not leave the quota idle."""
 WRITE_EVERY = 60.0
 """Seconds between deliveries while a long source is still being read."""
-
-
-@dataclass(slots=True)
-class Bench:
-    """What a run works with, wired by the workspace."""
-
-    clock: Clock
-    caller: Caller
-    choice: ModelChoice
-    source: Source
-    joins: dict[str, Source]
-    sinks: list[tuple[Target, Sink | SnapshotSink]]
-    in_flight: int = 64
-    limits: Limits = field(default_factory=Limits)
-    """What is assumed of the vendor's limits, for estimates."""
 
 
 @dataclass(slots=True)
@@ -72,14 +54,16 @@ class Report:
 class Run:
     """One run of one flow."""
 
-    def __init__(self, flow: Flow, bench: Bench, run: str, progress: Progress) -> None:
+    def __init__(self, flow: Flow, bench: Bench, run: str, progress: Progress, pages: PageRunner | None = None) -> None:
+        """Prepare a run; `pages` decides where pages are worked on (None: here, without a job each)."""
         self.flow = flow
         self.bench = bench
         self.id = run
         self.clock = bench.clock
         self.progress = progress
         self.state = FlowState(bench.caller.answers.store, flow.name)
-        self.judge = Judge(flow, self.state, bench.caller, bench.choice, run, bench.in_flight)
+        self.worker = PageWorker(flow, bench, run, progress)
+        self.pages = pages or Here()
         self.counts = Counts()
         self.failures: list[Problem] = []
         self.deliveries = [
@@ -89,13 +73,15 @@ class Run:
         ]
         self.snapshots = [(target, sink) for target, sink in bench.sinks if not isinstance(sink, Sink)]
         self._cursor: dict[str, Any] | None = None
-        self._broken = False
+        self._partial: list[Counts] = []
+        self._stopped_by: PenstockError | None = None
         self._stop = asyncio.Event()
         self._written_at = bench.clock.monotonic()
 
     def stop(self, reason: PenstockError) -> None:
         """End the run soon: calls under way are kept, nothing new begins."""
-        self.judge.stop(reason)
+        self._stopped_by = self._stopped_by or reason
+        self.worker.stop(reason)
         self._stop.set()
 
     async def execute(self) -> Report:
@@ -116,6 +102,8 @@ class Run:
             problem = StoppedError(
                 "the run was interrupted", code="run.interrupted", hint="Run the same command again to go on."
             )
+        for counts in self._partial:
+            self.counts = self.counts + counts
         state = "done" if problem is None else "stopped"
         await self._take_costs()
         await self.state.end_run(self.id, state, self.counts, self.clock.now(), problem.code if problem else "")
@@ -146,105 +134,43 @@ class Run:
                 await self.state.fill_lookup(self.id, name, [(row.key, row.data) for row in page.records])
 
     async def _read_all(self) -> None:
-        """Judge several pages at once, and take their results up in the order of the source."""
-        under_way: list[tuple[Page, asyncio.Task[tuple[Sorted, Purchases]]]] = []
+        """Work on several pages at once, and move the cursor in the order of the source."""
+        under_way: deque[asyncio.Task[tuple[Page, Tally]]] = deque()
+        before, number = self._cursor, self.counts.pages
         try:
             async for page in self.bench.source.pages(self._cursor, PAGE):
-                under_way.append((page, asyncio.create_task(self._judge(page))))
+                under_way.append(asyncio.create_task(self._work(page, number, before)))
+                before, number = page.cursor, number + 1
                 if len(under_way) >= PAGES_AHEAD:
-                    await self._take_up(*under_way.pop(0))
-                if self.judge.stopped_by is not None:
+                    await self._take_up(await under_way.popleft())
+                if self._stopped_by is not None:
                     break
             while under_way:
-                await self._take_up(*under_way.pop(0))
+                await self._take_up(await under_way.popleft())
         finally:
-            for _, task in under_way:
-                task.cancel()
-            await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
-        if self.judge.stopped_by is not None:
-            raise self.judge.stopped_by
+            for task in under_way:  # one page stopped the run: the others end, so that what they bought is kept
+                await asyncio.gather(task, return_exceptions=True)
+        if self._stopped_by is not None:
+            raise self._stopped_by
 
-    async def _judge(self, page: Page) -> tuple[Sorted, Purchases]:
-        found = await self.judge.sort(page.records)
-        return found, await self.judge.judge(found.works)
+    async def _work(self, page: Page, number: int, before: dict[str, Any] | None) -> tuple[Page, Tally]:
+        tally = await self.pages.run(self.worker, page, number, before)
+        return page, tally
 
-    async def _take_up(self, page: Page, task: asyncio.Task[tuple[Sorted, Purchases]]) -> None:
-        found, purchases = await task
-        reached = [work for work in found.works if work.is_reached(len(self.flow.steps))]
-        await self._keep(reached)
-        planned = await self._plan(reached)
-        letters = self._letters(page, found, reached)
-        await self.state.bury(letters)
-        self._count(page, found, reached, purchases, planned)
-        if len(reached) == len(found.works) and not self._broken:
-            await self.state.move_run(self.id, page.cursor, self.counts)
-        else:  # a page that was cut short is met again as a whole
-            self._broken = True
+    async def _take_up(self, done: tuple[Page, Tally]) -> None:
+        page, tally = done
+        if not tally.complete:
+            self._partial.append(tally.counts)
+            self.stop(self.worker.stopped_by or StoppedError("the run was stopped", code="run.stopped"))
+            return
+        if self._stopped_by is not None:  # a page before this one is not complete: the cursor stays before it
+            self._partial.append(tally.counts)
+            return
+        self.counts = self.counts + tally.counts
+        self.failures += tally.examples[: max(0, 5 - len(self.failures))]
+        await self.state.move_run(self.id, page.cursor, self.counts)
         if self.clock.monotonic() - self._written_at >= WRITE_EVERY:
             await self._deliver()
-
-    async def _keep(self, works: Sequence[Work]) -> None:
-        changed = [work.item() for work in works if work.fresh or work.problem or _moved(work)]
-        if changed:
-            await self.state.save_items(changed, self.id, self.clock.now())
-
-    async def _plan(self, works: Sequence[Work]) -> int:
-        good = [work for work in works if work.problem is None]
-        planned = 0
-        for target, sink in self.bench.sinks:
-            effects = [wanted_event(target, work) for work in good if target.event and self._is_new(work)]
-            if target.fields:
-                effects += await wanted_of(self.flow, self.state, target, good)
-            planned += await self.state.plan_effects(sink_name(target, sink), effects, self.id, self.clock.now())
-        return planned
-
-    def _is_new(self, work: Work) -> bool:
-        """Tell whether this run judged the record, before a crash or just now."""
-        return work.fresh or (work.known is not None and work.known.run == self.id)
-
-    def _letters(self, page: Page, found: Sorted, reached: Sequence[Work]) -> list[Letter]:
-        now = self.clock.now()
-        letters = [
-            Letter(0, self.id, "read", "", reject.where, reject.problem, {"raw": reject.raw[:2000]}, now)
-            for reject in page.rejects
-        ]
-        letters += [
-            Letter(0, self.id, work.stage, work.record.key, work.record.where, work.problem, work.record.data, now)
-            for work in reached
-            if work.problem is not None
-        ]
-        letters += [
-            Letter(0, self.id, "prepare", work.record.key, work.record.where, _duplicate(work), work.record.data, now)
-            for work in found.duplicates
-        ]
-        self.failures += [letter.problem for letter in letters][: max(0, 5 - len(self.failures))]
-        return letters
-
-    def _count(self, page: Page, found: Sorted, reached: Sequence[Work], purchases: Purchases, planned: int) -> None:
-        counts = self.counts
-        failed = sum(work.problem is not None for work in reached)
-        fresh = sum(work.fresh and work.problem is None for work in reached)
-        counts.pages += 1
-        counts.judged += fresh
-        counts.failed += failed
-        counts.unchanged += len(reached) - fresh - failed
-        counts.filtered += found.filtered
-        counts.duplicates += len(found.duplicates)
-        counts.rejected += len(page.rejects)
-        counts.calls += purchases.calls
-        counts.cached += purchases.cached
-        counts.cost += purchases.cost
-        counts.saved += purchases.saved
-        counts.tokens += purchases.tokens
-        counts.planned += planned
-        self.progress.add(
-            done=len(page.records) + len(page.rejects),
-            failed=failed + len(page.rejects) + len(found.duplicates),
-            calls=purchases.calls,
-            cached=purchases.cached,
-            cost=purchases.cost,
-            writes_total=planned,
-        )
 
     async def _deliver(self) -> None:
         self._written_at = self.clock.monotonic()
@@ -285,31 +211,3 @@ class Run:
             )
             self._told_written(await sink.replace(rows))
             await self.state.confirm_all(name, self.clock.now())
-
-
-async def wanted_of(flow: Flow, state: FlowState, target: Target, works: Sequence[Work]) -> list[Effect]:
-    """Return what the targets of these records should hold: one effect per record, or per contact."""
-    if flow.summarize is None:
-        return [wanted_values(target, work.scope) for work in works]
-    owners = {work.owner: work for work in works}
-    items = await state.items_of_owners(sorted(owners))
-    effects = []
-    for owner, work in owners.items():
-        scope = summarize(flow, {**work.scope, "contact": work.scope.get("contact", {})}, items.get(owner, []))
-        effects.append(wanted_values(target, scope))
-    return effects
-
-
-def _moved(work: Work) -> bool:
-    """Tell whether a record that needed no call has changed owner or date."""
-    known = work.known
-    return known is None or known.owner != work.owner or known.dated != work.dated
-
-
-def _duplicate(work: Work) -> Problem:
-    return Problem(
-        "source.duplicate-key",
-        f"the key {work.record.key[:60]!r} occurs more than once in the source",
-        "Only the first record counts. Choose a key that identifies a record, such as an id column.",
-        work.record.where,
-    )

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from penstock.base.errors import MappingError, OutputError
+from penstock.base.errors import OutputError
 from penstock.base.types import Finding, Money, Problem, Usage
-from penstock.flows.effects import sink_name, wanted_event
-from penstock.flows.engine import PAGE, Bench, wanted_of
+from penstock.flows.bench import PAGE, Bench
+from penstock.flows.effects import sink_name, wanted_event, wanted_of
 from penstock.flows.judge import Judge, Wanted, Work
 from penstock.flows.model import Flow, Step, Target
 from penstock.flows.sample import first_scope, kinds_of
@@ -171,11 +171,15 @@ class Planner:
             self.plan.writes += len(await self.state.differing(name, effects))
 
     async def _known_values(self, target: Target, works: Sequence[Work]) -> list[Effect]:
-        try:
-            return await wanted_of(self.flow, self.state, target, works)
-        except MappingError as error:
-            self._remember([Problem.from_error(error)])
-            return []
+        owners = sorted({work.owner for work in works}) if self.flow.summarize else []
+        items = await self.state.items_of_owners(owners) if owners else {}
+        for work in works:  # what is held but not yet kept counts as it will
+            if self.flow.summarize is not None and work.fresh:
+                kept = [item for item in items.get(work.owner, []) if item.key != work.record.key]
+                items[work.owner] = [*kept, work.item()]
+        effects, problems = wanted_of(self.flow, target, works, items)
+        self._remember(problem for _, problem in problems)
+        return effects
 
     def _minutes(self) -> float:
         limits = self.bench.limits

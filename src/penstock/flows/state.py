@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -38,6 +38,10 @@ class Counts(msgspec.Struct):
     written: int = 0
     refused: int = 0
     """Writes that the target will never take."""
+
+    def __add__(self, other: Counts) -> Counts:
+        names = self.__struct_fields__
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in names))
 
     @property
     def read(self) -> int:
@@ -110,6 +114,24 @@ class Effect(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+class PlannedWrites(msgspec.Struct, frozen=True):
+    """What a page makes one sink hold: `make` gets the kept results of `owners`, inside the transaction."""
+
+    sink: str
+    owners: list[str]
+    make: Callable[[dict[str, list[Item]]], tuple[list[Effect], list[Letter]]]
+
+
+class FinishedPage(msgspec.Struct, frozen=True):
+    """Everything that a page comes to."""
+
+    run: str
+    items: list[Item]
+    letters: list[Letter]
+    writes: list[PlannedWrites]
+    at: float
+
+
 class FlowState:
     """The rows of one flow in one store."""
 
@@ -168,45 +190,14 @@ class FlowState:
             found.setdefault(item.owner, []).append(item)
         return found
 
-    async def save_items(self, items: Sequence[Item], run: str, at: float) -> None:
-        """Keep results, and mark the dead letters of these records as resolved."""
-        rows = [
-            {
-                "flow": self.flow,
-                "key": item.key,
-                "owner": item.owner,
-                "fingerprint": item.fingerprint,
-                "state": item.state,
-                "output": _encode(item.output),
-                "dated": item.dated,
-                "answers": item.answers,
-                "place": item.place,
-                "run": run,
-                "at": at,
-            }
-            for item in items
-        ]
-        await self.store.batch(_save_items, rows)
+    async def finish_page(self, page: FinishedPage) -> tuple[int, list[Letter]]:
+        """Keep results, dead letters and planned writes of a page in one transaction.
+
+        Returns how many writes are planned, and letters about records whose writes cannot be built.
+        """
+        return await self.store.batch(_finish_page, (self.flow, self.store.next_number, page))
 
     # effects
-
-    async def plan_effects(self, sink: str, effects: Sequence[Effect], run: str, at: float) -> int:
-        """Note what differs from what each target was last known to hold; returns how many writes that makes."""
-        rows = [
-            {
-                "flow": self.flow,
-                "sink": sink,
-                "kind": effect.kind,
-                "target": effect.target,
-                "match": _text(effect.match),
-                "fields": _text(effect.fields),
-                "wanted": effect.wanted,
-                "run": run,
-                "at": at,
-            }
-            for effect in effects
-        ]
-        return await self.store.batch(_plan_effects, rows)
 
     async def differing(self, sink: str, effects: Sequence[Effect]) -> list[Effect]:
         """Return the effects that `plan_effects` would note."""
@@ -265,23 +256,8 @@ class FlowState:
 
     async def bury(self, letters: Sequence[Letter]) -> None:
         """Keep what failed."""
-        rows = [
-            {
-                "id": self.store.next_number(),
-                "run": letter.run,
-                "flow": self.flow,
-                "stage": letter.stage,
-                "key": letter.key,
-                "place": letter.place,
-                "code": letter.problem.code,
-                "message": letter.problem.message,
-                "hint": letter.problem.hint,
-                "record": _text(letter.record),
-                "at": letter.at,
-            }
-            for letter in letters
-        ]
-        if rows:
+        if letters:
+            rows = [_letter_row(self.flow, self.store.next_number(), letter) for letter in letters]
             await self.store.batch(_bury, rows)
 
     async def plan_failed_effects(self, run: str, new_run: str, at: float) -> None:
@@ -392,13 +368,65 @@ def _many(name: str) -> Any:
     return _handlers.setdefault(("many", name), handle)
 
 
-def _save_items(tx: Tx, items: Sequence[list[dict[str, Any]]]) -> list[None]:
-    rows = [row for item in items for row in item]
-    tx.run_many("save_item", rows)
-    for row in rows:
-        if row["state"] == "done":
-            tx.run("resolve_letters", {"flow": row["flow"], "key": row["key"], "at": row["at"]})
-    return [None] * len(items)
+def _finish_page(
+    tx: Tx, items: Sequence[tuple[str, Callable[[], int], FinishedPage]]
+) -> list[tuple[int, list[Letter]]]:
+    return [_finish_one(tx, flow, next_number, page) for flow, next_number, page in items]
+
+
+def _finish_one(tx: Tx, flow: str, next_number: Callable[[], int], page: FinishedPage) -> tuple[int, list[Letter]]:
+    tx.run("lock_run", {"id": page.run})  # pages of one run are planned one after the other, on any database
+    tx.run_many("save_item", [_item_row(flow, item, page) for item in page.items])
+    tx.run_many(
+        "resolve_letters",
+        [{"flow": flow, "key": item.key, "at": page.at} for item in page.items if item.state == "done"],
+    )
+    planned, letters = 0, []
+    for writes in page.writes:
+        rows = tx.fetch_keys("items_of_owners", writes.owners, flow=flow) if writes.owners else []
+        owned: dict[str, list[Item]] = {}
+        for row in rows:
+            item = _item(row)
+            owned.setdefault(item.owner, []).append(item)
+        effects, unplanned = writes.make(owned)
+        letters += unplanned
+        planned += _plan_effects(tx, flow, writes.sink, page, effects)
+    buried = [_letter_row(flow, next_number(), letter) for letter in [*page.letters, *letters]]
+    if buried:
+        _bury(tx, [buried])
+    return planned, letters
+
+
+def _item_row(flow: str, item: Item, page: FinishedPage) -> dict[str, Any]:
+    return {
+        "flow": flow,
+        "key": item.key,
+        "owner": item.owner,
+        "fingerprint": item.fingerprint,
+        "state": item.state,
+        "output": _encode(item.output),
+        "dated": item.dated,
+        "answers": item.answers,
+        "place": item.place,
+        "run": page.run,
+        "at": page.at,
+    }
+
+
+def _letter_row(flow: str, number: int, letter: Letter) -> dict[str, Any]:
+    return {
+        "id": number,
+        "run": letter.run,
+        "flow": flow,
+        "stage": letter.stage,
+        "key": letter.key,
+        "place": letter.place,
+        "code": letter.problem.code,
+        "message": letter.problem.message,
+        "hint": letter.problem.hint,
+        "record": _text(letter.record),
+        "at": letter.at,
+    }
 
 
 def _bury(tx: Tx, items: Sequence[list[dict[str, Any]]]) -> list[None]:
@@ -410,7 +438,7 @@ def _bury(tx: Tx, items: Sequence[list[dict[str, Any]]]) -> list[None]:
 
 
 def _known_effects(tx: Tx, flow: str, sink: str, effects: Sequence[Any]) -> dict[tuple[str, str], tuple[Any, ...]]:
-    targets = [effect["target"] if isinstance(effect, dict) else effect.target for effect in effects]
+    targets = [effect.target for effect in effects]
     rows = tx.fetch_keys("known_effects", targets, flow=flow, sink=sink)
     return {(row[0], row[1]): row[2:] for row in rows}
 
@@ -426,24 +454,34 @@ def _differs(known: tuple[Any, ...] | None, wanted: bytes, run: str) -> bool:
     return state in ("rejected", "conflict") or bytes(was_wanted) != wanted
 
 
-def _plan_effects(tx: Tx, items: Sequence[list[dict[str, Any]]]) -> list[int]:
-    counts = []
-    for rows in items:
-        if not rows:
-            counts.append(0)
-            continue
-        known = _known_effects(tx, rows[0]["flow"], rows[0]["sink"], rows)
-        new = [row for row in rows if _differs(known.get((row["kind"], row["target"])), row["wanted"], row["run"])]
-        planned = [
-            row
-            for row in new
-            if (found := known.get((row["kind"], row["target"]))) is None
-            or found[2] != "planned"
-            or bytes(found[0]) == row["wanted"]
-        ]
-        tx.run_many("plan_effect", new)
-        counts.append(len(planned))
-    return counts
+def _plan_effects(tx: Tx, flow: str, sink: str, page: FinishedPage, effects: Sequence[Effect]) -> int:
+    if not effects:
+        return 0
+    known = _known_effects(tx, flow, sink, effects)
+    new = [effect for effect in effects if _differs(known.get((effect.kind, effect.target)), effect.wanted, page.run)]
+    tx.run_many(
+        "plan_effect",
+        [
+            {
+                "flow": flow,
+                "sink": sink,
+                "kind": effect.kind,
+                "target": effect.target,
+                "match": _text(effect.match),
+                "fields": _text(effect.fields),
+                "wanted": effect.wanted,
+                "run": page.run,
+                "at": page.at,
+            }
+            for effect in new
+        ],
+    )
+    return sum(_is_added(known.get((effect.kind, effect.target))) for effect in new)
+
+
+def _is_added(known: tuple[Any, ...] | None) -> bool:
+    """Tell whether a newly planned write adds to those that wait; one that waits already is only changed."""
+    return known is None or known[2] != "planned"
 
 
 def _send_effects(tx: Tx, items: Sequence[dict[str, Any]]) -> list[list[Effect]]:

@@ -195,3 +195,6 @@ select count(*), coalesce(sum(length(body)), 0), min(at), max(at) from answers;
 
 -- name: answers_of_owner
 select answers, key from items where owner = :owner or key = :owner;
+
+-- name: lock_run
+update runs set state = state where id = :id;

@@ -1,0 +1,30 @@
+"""What a run, a page and a plan work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from penstock.base.clock import Clock
+from penstock.base.types import Sink, SnapshotSink, Source
+from penstock.flows.model import Target
+from penstock.operations.declare import ModelChoice
+from penstock.runtime.call import Caller
+from penstock.vendor.models import Limits
+
+PAGE = 500
+"""Records of one page: the unit that is kept and resumed."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """What a run works with, wired by the workspace."""
+
+    clock: Clock
+    caller: Caller
+    choice: ModelChoice
+    source: Source
+    joins: dict[str, Source]
+    sinks: list[tuple[Target, Sink | SnapshotSink]]
+    in_flight: int = 64
+    limits: Limits = field(default_factory=Limits)
+    """What is assumed of the vendor's limits, for estimates."""

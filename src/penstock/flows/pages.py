@@ -1,0 +1,178 @@
+"""One page of records, from what the source gave to what is kept: judged, counted and planned in one transaction.
+
+A page may be worked on again at any time and by any process: what was bought is held,
+and what was kept is found unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from penstock.base.errors import PenstockError
+from penstock.base.types import Page, Problem
+from penstock.flows.bench import Bench
+from penstock.flows.effects import sink_name, wanted_event, wanted_of
+from penstock.flows.judge import Judge, Purchases, Sorted, Work
+from penstock.flows.model import Flow, Target
+from penstock.flows.state import Counts, Effect, FinishedPage, FlowState, Item, Letter, PlannedWrites
+from penstock.runtime.progress import Progress
+
+EXAMPLES = 5
+
+
+class Tally(msgspec.Struct):
+    """What a page came to. `complete` is False when the run was stopped before every record had its result."""
+
+    counts: Counts
+    examples: list[Problem] = []
+    complete: bool = True
+
+
+class PageWorker:
+    """Works on the pages of one run."""
+
+    def __init__(self, flow: Flow, bench: Bench, run: str, progress: Progress) -> None:
+        self.flow = flow
+        self.bench = bench
+        self.run = run
+        self.progress = progress
+        self.state = FlowState(bench.caller.answers.store, flow.name)
+        self.judge = Judge(flow, self.state, bench.caller, bench.choice, run, bench.in_flight)
+
+    @property
+    def stopped_by(self) -> PenstockError | None:
+        """What ended the run before its time."""
+        return self.judge.stopped_by
+
+    def stop(self, reason: PenstockError) -> None:
+        """Begin no further call; those under way end and are kept."""
+        self.judge.stop(reason)
+
+    async def work(self, page: Page) -> Tally:
+        """Judge a page and keep everything that it comes to."""
+        found = await self.judge.sort(page.records)
+        purchases = await self.judge.judge(found.works)
+        reached = [work for work in found.works if work.is_reached(len(self.flow.steps))]
+        letters = self._letters(page, found, reached)
+        items = [work.item() for work in reached if work.fresh or work.problem or _moved(work)]
+        good = [work for work in reached if work.problem is None]
+        plans = [_Plan(self, target, sink_name(target, sink), good).as_writes() for target, sink in self.bench.sinks]
+        now = self.bench.clock.now()
+        planned, unplanned = await self.state.finish_page(FinishedPage(self.run, items, letters, plans, now))
+        counts = self._count(page, found, reached, purchases)
+        counts.planned = planned
+        counts.refused = len(unplanned)
+        self._tell(page, counts)
+        examples = [letter.problem for letter in [*letters, *unplanned]][:EXAMPLES]
+        return Tally(counts, examples, len(reached) == len(found.works))
+
+    def is_new(self, work: Work) -> bool:
+        """Tell whether this run judged the record, before a crash or just now."""
+        return work.fresh or (work.known is not None and work.known.run == self.run)
+
+    def _letters(self, page: Page, found: Sorted, reached: Sequence[Work]) -> list[Letter]:
+        now = self.bench.clock.now()
+        letters = [
+            Letter(0, self.run, "read", "", reject.where, reject.problem, {"raw": reject.raw[:2000]}, now)
+            for reject in page.rejects
+        ]
+        failed = [(work, work.stage, work.problem) for work in reached if work.problem is not None]
+        failed += [(work, "prepare", _duplicate(work)) for work in found.duplicates]
+        letters += [
+            Letter(0, self.run, stage, work.record.key, work.record.where, problem, work.record.data, now)
+            for work, stage, problem in failed
+        ]
+        return letters
+
+    def _count(self, page: Page, found: Sorted, reached: Sequence[Work], purchases: Purchases) -> Counts:
+        failed = sum(work.problem is not None for work in reached)
+        judged = sum(self.is_new(work) and work.problem is None for work in reached)
+        return Counts(
+            unchanged=len(reached) - judged - failed,
+            judged=judged,
+            filtered=found.filtered,
+            duplicates=len(found.duplicates),
+            failed=failed,
+            rejected=len(page.rejects),
+            pages=1,
+            calls=purchases.calls,
+            cached=purchases.cached,
+            cost=purchases.cost,
+            saved=purchases.saved,
+            tokens=purchases.tokens,
+        )
+
+    def _tell(self, page: Page, counts: Counts) -> None:
+        self.progress.add(
+            done=len(page.records) + len(page.rejects),
+            failed=counts.failed + counts.rejected + counts.duplicates,
+            calls=counts.calls,
+            cached=counts.cached,
+            cost=counts.cost,
+            writes_total=counts.planned,
+        )
+
+
+class _Plan:
+    """What one sink should hold after a page, made inside the transaction that keeps the page."""
+
+    def __init__(self, worker: PageWorker, target: Target, name: str, works: Sequence[Work]) -> None:
+        self._worker = worker
+        self._target = target
+        self._name = name
+        self._works = works
+
+    def as_writes(self) -> PlannedWrites:
+        is_summary = bool(self._target.fields) and self._worker.flow.summarize is not None
+        return PlannedWrites(self._name, sorted({work.owner for work in self._works}) if is_summary else [], self.make)
+
+    def make(self, items: dict[str, list[Item]]) -> tuple[list[Effect], list[Letter]]:
+        """Return effects, and letters about records for which none can be built."""
+        worker, target = self._worker, self._target
+        effects, problems = wanted_of(worker.flow, target, self._works, items) if target.fields else ([], [])
+        events: list[Effect] = []
+        for work in self._works:
+            if target.event is None or not worker.is_new(work):
+                continue
+            try:
+                events.append(wanted_event(target, work))
+            except PenstockError as error:
+                problems.append((work, Problem.from_error(error, work.record.where)))
+        now = worker.bench.clock.now()
+        letters = [
+            Letter(0, worker.run, "prepare", work.record.key, work.record.where, problem, work.record.data, now)
+            for work, problem in problems
+        ]
+        return events + effects, letters
+
+
+class PageRunner(Protocol):
+    """Where pages are worked on: in this process, or as durable jobs that other workers share."""
+
+    async def run(self, worker: PageWorker, page: Page, number: int, before: dict[str, Any] | None) -> Tally:
+        """Work on page `number`, which begins behind the cursor `before`."""
+
+
+class Here:
+    """Works on pages in this process, without a record of its own."""
+
+    async def run(self, worker: PageWorker, page: Page, number: int, before: dict[str, Any] | None) -> Tally:  # noqa: ARG002
+        return await worker.work(page)
+
+
+def _moved(work: Work) -> bool:
+    """Tell whether a record that needed no call has changed owner or date."""
+    known = work.known
+    return known is None or known.owner != work.owner or known.dated != work.dated
+
+
+def _duplicate(work: Work) -> Problem:
+    return Problem(
+        "source.duplicate-key",
+        f"the key {work.record.key[:60]!r} occurs more than once in the source",
+        "Only the first record counts. Choose a key that identifies a record, such as an id column.",
+        work.record.where,
+    )
