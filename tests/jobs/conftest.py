@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from postgres import new_database
 
 from penstock.base.clock import SystemClock
 from penstock.runtime.jobs import Jobs
+from postgres import new_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

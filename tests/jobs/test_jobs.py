@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -37,7 +39,7 @@ class Tally:
         return name.upper()
 
     async def until(self, name: str) -> None:
-        while name not in self.calls:
+        while name not in self.calls:  # noqa: ASYNC110 - the step is called from everywhere
             await asyncio.sleep(0.005)
 
 
@@ -372,3 +374,8 @@ async def test_one_process_executes_for_one_database(jobs: Jobs, tmp_path: Any) 
     await other.stop()
     await jobs.enqueue("anything", "one", {})
     assert [job.state for job in await jobs.list()] == ["waiting"]
+
+
+def test_importing_jobs_loads_neither_the_engine_nor_a_database_driver() -> None:
+    code = "import sys, penstock.runtime.jobs; print({'dbos', 'sqlalchemy', 'psycopg'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"set()\n"

@@ -10,10 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
-from penstock.base.errors import DefectError, InputError
+import msgspec
+
+from penstock.base.errors import DefectError, InputError, PenstockError, StoppedError
 from penstock.base.redact import redact
+from penstock.base.types import Problem
 from penstock.runtime.steps import JSON, Interrupted, Lost, RecordedError, unpack_error
 from penstock.runtime.workers import Executor
 
@@ -37,6 +40,31 @@ MAX_ATTEMPTS = 50
 
 PAGE = 1000
 
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
+
+STATES: Mapping[str, State] = {
+    "DELAYED": "waiting",
+    "ENQUEUED": "waiting",
+    "PENDING": "running",
+    "SUCCESS": "done",
+    "ERROR": "failed",
+    "CANCELLED": "cancelled",
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
+}
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What is known of a job. Times are seconds since 1970; `worker` ran it last."""
+
+    id: str
+    name: str
+    state: State
+    queue: str
+    worker: str
+    created: float
+    finished: float | None
+    problem: Problem | None
+
 
 def open_engine(database: str | Path | Engine) -> Engine:
     """Return an engine for a path, a `sqlite:///` or a `postgresql://` URL; connects when first used."""
@@ -48,12 +76,39 @@ def open_engine(database: str | Path | Engine) -> Engine:
     if text.startswith(("postgresql://", "postgres://")):
         url = sa.make_url(text.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
         arguments = {"connect_timeout": 10, "options": "-c idle_in_transaction_session_timeout=60000"}
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args=arguments)
+        engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args=arguments)
+        sa.event.listen(engine, "do_connect", _connect_postgres)
+        return engine
     path = Path(text.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)), pool_size=10, max_overflow=40)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def _connect_postgres(dialect: Any, _record: Any, positional: Any, named: Any) -> Any:
+    """Connect, and give each failure a state by which the engine knows to try again until the server is back."""
+    import psycopg
+
+    try:
+        return dialect.connect(*positional, **named)
+    except psycopg.OperationalError as error:
+        raise psycopg.errors.SqlclientUnableToEstablishSqlconnection(str(error)) from error
+
+
+def explain(error: Exception) -> PenstockError | None:
+    """Say in words what an error of the database means; None for any other error."""
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    if not isinstance(error, SQLAlchemyError):
+        return None
+    reason = redact(str(error.orig if isinstance(error, DBAPIError) else error)).strip()
+    return StoppedError(
+        f"the database of the jobs cannot be used: {reason}",
+        code="job.no-database",
+        hint="Mend the cause (space on the disk, the server, PENSTOCK_DATABASE_URL) and run the same command again: "
+        "it goes on behind the last recorded step.",
+    )
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -224,6 +279,36 @@ class DbosEngine:
     def schedules(self) -> Iterable[ScheduleRow]:
         """Return the calendar."""
         return self.client.list_schedules()
+
+
+def error_of(row: Row) -> PenstockError:
+    """Return why a job has no result."""
+    if row.status == "CANCELLED":
+        return StoppedError(
+            f"the job {row.workflow_id} was cancelled", code="job.cancelled", hint="`run` takes it up again."
+        )
+    if row.status != "ERROR":
+        return StoppedError(
+            f"the job {row.workflow_id} was given up: it took its worker down each time it was tried",
+            code="job.given-up",
+            hint="Look at the worker's memory and log, mend the cause, then run the job again.",
+        )
+    return unpack_error(getattr(row.error, "data", None), str(row.error))
+
+
+def describe(row: Row) -> Job:
+    """Return a record in our own words."""
+    state = STATES[row.status]
+    return Job(
+        id=row.workflow_id,
+        name=row.name,
+        state=state,
+        queue=row.queue_name or "",
+        worker=row.executor_id or "",
+        created=(row.created_at or 0) / 1000,
+        finished=None if row.completed_at is None else row.completed_at / 1000,
+        problem=Problem.from_error(error_of(row)) if state in ("failed", "cancelled") else None,
+    )
 
 
 def record_step(name: str, work: Callable[[], JSON]) -> JSON:

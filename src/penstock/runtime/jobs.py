@@ -17,54 +17,42 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from penstock.base.clock import Clock
-from penstock.base.errors import DefectError, InputError, PenstockError, StoppedError
+from penstock.base.errors import DefectError, InputError, StoppedError
 from penstock.base.redact import redact
-from penstock.base.types import Problem
-from penstock.runtime.steps import JSON, Bridge, Interrupted, JobContext, RecordedError, Work, unpack_error
+from penstock.runtime.dbos_engine import (
+    STATES,
+    DbosEngine,
+    Job,
+    State,
+    describe,
+    error_of,
+    explain,
+    open_engine,
+    record_step,
+)
+from penstock.runtime.steps import JSON, Bridge, Interrupted, JobContext, RecordedError, Work
 from penstock.runtime.takeover import Takeover
 from penstock.runtime.workers import Alone, Duty, Member, Membership, check_worker_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from penstock.runtime.dbos_engine import DbosEngine, Row
+    from penstock.runtime.dbos_engine import Row
 
 __all__ = ["Job", "JobContext", "Jobs", "Schedule", "Work"]
 
 Made = TypeVar("Made")
-State = Literal["waiting", "running", "done", "failed", "cancelled"]
-Ending = Literal["exists", "interrupted"]
 
-_STATES: Mapping[str, State] = {
-    "DELAYED": "waiting",
-    "ENQUEUED": "waiting",
-    "PENDING": "running",
-    "SUCCESS": "done",
-    "ERROR": "failed",
-    "CANCELLED": "cancelled",
-    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
-}
+_log = logging.getLogger("penstock.jobs")
+_log.addHandler(logging.NullHandler())
 _POLL_SECONDS = 0.2
 _THREADS = 1000
 _GO_ON = "Run the same command again: it goes on behind the last recorded step."
-
-
-class Job(msgspec.Struct, frozen=True):
-    """What is known of a job. Times are seconds since 1970; `worker` ran it last."""
-
-    id: str
-    name: str
-    state: State
-    queue: str
-    worker: str
-    created: float
-    finished: float | None
-    problem: Problem | None
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -171,9 +159,9 @@ class Jobs:
             ending = await self._execute_here(name, job_id, payload)
             if isinstance(ending, tuple):
                 return ending[0]
-            if ending == "interrupted" and takeover.is_lost(await self._inside(self._open().find, job_id)):
-                raise _interrupted(job_id)
-            if ending == "exists":
+            if ending is not None and takeover.is_lost(await self._inside(self._open().find, job_id)):
+                raise _interrupted(job_id, str(ending))
+            if ending is None:
                 await self._inside(lambda: takeover.adopt(job_id, asked=True))
             return await self._follow(job_id, takeover)
         except asyncio.CancelledError:
@@ -218,19 +206,19 @@ class Jobs:
 
     async def list(self, *, state: State | None = None, prefix: str = "", limit: int = 100) -> builtins.list[Job]:
         """Return jobs, newest first; of one state and with ids that begin with `prefix` where given."""
-        names = [name for name, meaning in _STATES.items() if meaning == state] or None
+        names = [name for name, meaning in STATES.items() if meaning == state] or None
 
         def look() -> builtins.list[Row]:
             return self._open().client.list_workflows(
                 status=names, workflow_id_prefix=prefix or None, limit=limit, sort_desc=True, load_input=False
             )
 
-        return [_describe(row) for row in await self._inside(look)]
+        return [describe(row) for row in await self._inside(look)]
 
     async def forget_finished(self, older_than_seconds: float) -> int:
         """Delete jobs that ended longer ago than that, with their steps; returns how many."""
         before = datetime.fromtimestamp(self._clock.now() - older_than_seconds, UTC).isoformat()
-        ended = [name for name, state in _STATES.items() if state in ("done", "failed", "cancelled")]
+        ended = [name for name, state in STATES.items() if state in ("done", "failed", "cancelled")]
         return await self._inside(lambda: self._open().forget(ended, before))
 
     async def schedule(self, name: str, job: str, cron: str, payload: JSON, *, tz: str = "UTC") -> None:
@@ -268,7 +256,7 @@ class Jobs:
 
     # On the loop.
 
-    async def _execute_here(self, name: str, job_id: str, payload: JSON) -> tuple[JSON] | Ending:
+    async def _execute_here(self, name: str, job_id: str, payload: JSON) -> tuple[JSON] | Interrupted | None:
         execution = asyncio.ensure_future(self._inside(self._execute_new, name, job_id, payload))
         try:
             return await asyncio.shield(execution)
@@ -289,17 +277,17 @@ class Jobs:
     async def _follow(self, job_id: str, takeover: Takeover | None) -> JSON:
         for turn in itertools.count(1):
             row = await self._inside(self._open().find, job_id)
-            state = _STATES[row.status]
+            state = STATES[row.status]
             if state == "done":
                 return row.output
             if state in ("failed", "cancelled"):
-                raise _error_of(row)
+                raise error_of(row)
             if takeover is not None:
                 if self._stopping:
                     raise _interrupted(job_id)
-                if turn % 5 == 0:
+                if turn % 10 == 0:
                     await self._inside(lambda: takeover.adopt(job_id, asked=False))
-            await self._clock.sleep(_POLL_SECONDS)
+            await self._clock.sleep(min(0.02 * turn, _POLL_SECONDS))
         raise AssertionError  # count() has no end
 
     async def _keep(self, duty: Duty) -> None:
@@ -309,24 +297,26 @@ class Jobs:
             try:
                 await self._inside(self._keep_once, duty)
             except Exception as error:  # noqa: BLE001 - the database is away: the next round tries again
-                logging.getLogger("penstock.jobs").warning("no heartbeat: %s", redact(str(error)))
+                _log.warning("no heartbeat: %s", redact(str(error)))
 
     async def _inside(self, work: Callable[..., Made], *given: Any) -> Made:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
+        except Exception as error:
+            known = explain(error)
+            if known is None:
+                raise
+            raise known from error
 
     # In threads: the engine's calls block.
 
     def _open(self) -> DbosEngine:
         with self._guard:
             if self._engine is None:
-                from penstock.runtime.dbos_engine import DbosEngine
-
                 self._engine = DbosEngine(self._open_database())
             return self._engine
 
     def _open_database(self) -> Engine:
-        from penstock.runtime.dbos_engine import open_engine
-
         with self._guard:
             if self._opened is None:
                 self._opened = open_engine(self._database)
@@ -376,8 +366,6 @@ class Jobs:
         self._engine = self._takeover = self._membership = self._opened = None
 
     def _execute(self, work: Work, duty: Duty) -> Callable[[str, tuple[JSON, ...]], JSON]:
-        from penstock.runtime.dbos_engine import record_step
-
         def execute(job_id: str, given: tuple[JSON, ...]) -> JSON:
             payload = given[-1]
             if len(given) == 2:  # from the calendar: the due time, then the payload
@@ -395,38 +383,13 @@ class Jobs:
 
         return execute
 
-    def _execute_new(self, name: str, job_id: str, payload: JSON) -> tuple[JSON] | Ending:
+    def _execute_new(self, name: str, job_id: str, payload: JSON) -> tuple[JSON] | Interrupted | None:
         try:
-            return self._open().execute(name, job_id, payload) or "exists"
-        except Interrupted:
-            return "interrupted"
+            return self._open().execute(name, job_id, payload)
+        except Interrupted as interruption:
+            return interruption
 
 
-def _interrupted(job_id: str) -> StoppedError:
-    return StoppedError(f"the job {job_id} was interrupted", code="job.interrupted", hint=_GO_ON)
-
-
-def _error_of(row: Row) -> PenstockError:
-    if row.status == "CANCELLED":
-        return StoppedError(f"the job {row.workflow_id} was cancelled", code="job.cancelled", hint=_GO_ON)
-    if row.status != "ERROR":
-        return StoppedError(
-            f"the job {row.workflow_id} was given up: it took its worker down each time it was tried",
-            code="job.given-up",
-            hint="Look at the worker's memory and log, mend the cause, then run the job again.",
-        )
-    return unpack_error(getattr(row.error, "data", None), str(row.error))
-
-
-def _describe(row: Row) -> Job:
-    state = _STATES[row.status]
-    return Job(
-        id=row.workflow_id,
-        name=row.name,
-        state=state,
-        queue=row.queue_name or "",
-        worker=row.executor_id or "",
-        created=(row.created_at or 0) / 1000,
-        finished=None if row.completed_at is None else row.completed_at / 1000,
-        problem=Problem.from_error(_error_of(row)) if state in ("failed", "cancelled") else None,
-    )
+def _interrupted(job_id: str, reason: str = "") -> StoppedError:
+    message = f"the job {job_id} was interrupted{': ' if reason else ''}{reason}"
+    return StoppedError(message, code="job.interrupted", hint=_GO_ON)

@@ -30,7 +30,7 @@ class Interrupted(BaseException):
 
 
 class Lost(Interrupted):
-    """The job was cancelled elsewhere, or another worker has taken it over."""
+    """The job was cancelled elsewhere, another worker has taken it over, or its record cannot be written."""
 
 
 class RecordedError(Exception):
@@ -129,6 +129,7 @@ class Bridge:
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._task: asyncio.Task[JSON] | None = None
         self._stopped = False
+        self._reason = ""
 
     def drive(self, job_id: str, work: Work, payload: JSON) -> JSON:
         """Run the job to its end, from the engine's thread; raises `RecordedError` or `Interrupted`."""
@@ -137,7 +138,7 @@ class Bridge:
             self._record(order)
         task = self._task
         if task is None or self._stopped or task.cancelled():
-            raise Interrupted
+            raise Interrupted(self._reason)
         error = task.exception()
         if error is None:
             return task.result()
@@ -175,7 +176,8 @@ class Bridge:
             value = self._recorder(order.name, lambda: self._call(order))
         except RecordedError as failure:
             self._answer(order, error=failure.error)
-        except Lost:
+        except Lost as loss:
+            self._reason = str(loss)
             self._post(self.interrupt)
             self._answer(order, error=asyncio.CancelledError())
         except Interrupted:

@@ -190,10 +190,14 @@ class Member:
 
     def join(self) -> None:
         with self._mutex:
-            self._connect()
-            self._choose_identity()
-            self._try("executor", self.executor)
-            self._write_beat()
+            try:
+                self._connect()
+                self._choose_identity()
+                self._try("executor", self.executor)
+                self._write_beat()
+            except BaseException:
+                self.leave()
+                raise
 
     def _connect(self) -> None:
         from sqlalchemy import text
