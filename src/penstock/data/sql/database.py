@@ -156,9 +156,9 @@ def _passing(is_passing: bool) -> Trouble:
     return "unavailable" if is_passing else "wrong"
 
 
-def reason_of(error: SQLAlchemyError) -> str:
+def reason_of(error: Exception) -> str:
     """Return the database's own words, one line, without secrets and personal data."""
-    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    cause: BaseException = error.orig if isinstance(error, StatementError) and error.orig is not None else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return redact(lines[0] if lines else type(cause).__name__)
 
