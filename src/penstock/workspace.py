@@ -19,9 +19,11 @@ from penstock.base.errors import FixError, FlowError, InputError, MappingError, 
 from penstock.base.settings import Settings
 from penstock.base.types import Finding, Sink, SnapshotSink, Source, format_money, to_money
 from penstock.flows.bench import Bench
-from penstock.flows.engine import Report, Run
+from penstock.flows.engine import PAGES_AHEAD, Report, Run
+from penstock.flows.jobs import QUEUE, JobPages
 from penstock.flows.letters import LettersSource
 from penstock.flows.model import Flow, Target, load_flow
+from penstock.flows.pages import PageWorker
 from penstock.flows.plan import Plan, Planner
 from penstock.flows.sample import first_scope, kinds_of
 from penstock.flows.state import FlowState, list_runs
@@ -32,10 +34,12 @@ from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.call import Caller
 from penstock.runtime.corrections import Corrections
 from penstock.runtime.governor import Governor
+from penstock.runtime.jobs import Jobs
 from penstock.runtime.ledger import Ledger
 from penstock.runtime.progress import Progress
 from penstock.runtime.quota import Board, PostgresBoard, SqliteBoard
 from penstock.runtime.store import Store
+from penstock.runtime.workers import Duty
 from penstock.vendor.http import Http
 from penstock.vendor.models import Catalogue, Limits, load_catalogue
 from penstock.vendor.openai import OpenAI
@@ -64,6 +68,7 @@ class Workspace:
         self.recovered = Recovered(0)
         self._closing = closing
         self._brevo: BrevoCaller | None = None
+        self._pages: JobPages | None = None
         self.catalogue: Catalogue
         self.ledger: Ledger
         self.answers: Answers
@@ -352,10 +357,52 @@ class Workspace:
         progress.total = await bench.source.count()
         if listen is not None:
             listen(progress)
-        run = Run(flow, bench, run_id, progress)
+        pages = await self._start_jobs(duty="work" if self.is_shared else "ask")
+        run = Run(flow, bench, run_id, progress, pages)
         if started is not None:
             started(run)
         return await run.execute()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may work on the same runs: on PostgreSQL only."""
+        return bool(self.settings.get("database-url"))
+
+    async def _start_jobs(self, duty: Duty) -> JobPages:
+        """Begin to work on pages as durable jobs; raises `StoppedError` when another process holds the file."""
+        if self._pages is None:
+            database = str(self.settings.get("database-url")) if self.is_shared else Path(self.store.place)
+            jobs = Jobs(database, self.clock, str(self.settings.get("worker")), queues={QUEUE: PAGES_AHEAD})
+            self._pages = JobPages(jobs, is_shared=self.is_shared, open_worker=self._open_worker)
+            await jobs.start(duty=duty)
+            self._closing.push_async_callback(jobs.stop)
+        return self._pages
+
+    async def _open_worker(self, run_id: str) -> PageWorker:
+        """Wire what is needed to work on pages of a run that another process started."""
+        rows = await list_runs(self.store, run=run_id, limit=1)
+        if not rows:
+            raise InputError(f"there is no run {run_id}", code="run.unknown")
+        flow = load_flow(Path(rows[0].path))
+        if flow.hash != rows[0].definition_hash:
+            raise FlowError(
+                "the flow file differs from the one that the run was started with",
+                code="flow.changed",
+                where=rows[0].path,
+                hint="Deploy the same files to every worker, then run the command again.",
+            )
+        return PageWorker(flow, await self.open_bench(flow), run_id, Progress(self.clock, run_id))
+
+    async def serve_worker(self, stop: asyncio.Event) -> None:
+        """Work on pages of other processes' runs until `stop` is set; PostgreSQL only."""
+        if not self.is_shared:
+            raise SettingsError(
+                "workers share a PostgreSQL database, and none is set",
+                code="settings.missing",
+                hint="export PENSTOCK_DATABASE_URL=postgresql://user:password@host/database",
+            )
+        await self._start_jobs(duty="work")
+        await stop.wait()
 
     async def call(self, operation: Operation[Any, Any], values: Mapping[str, Any]) -> dict[str, Any]:
         """Run one operation, ahead of flows in the queue; returns output, cost and whether it was held."""

@@ -240,3 +240,20 @@ def show_report(report: Report, target: str) -> None:
         render.note(f"All of them: penstock runs show {report.run}   Try again: penstock runs retry {report.run}")
     if report.state != "done":
         render.note(f"To go on: penstock run {target}")
+
+
+@click.command()
+@common
+@click.pass_obj
+def worker(given: Given) -> None:
+    """Work on the pages of runs that other processes started, until Ctrl-C; needs PostgreSQL."""
+
+    async def work() -> None:
+        async with Workspace.open(given.folder, overrides=given.overrides, command="worker") as workspace:
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            render.note(f"Working as {workspace.settings.get('worker')}; Ctrl-C ends after the pages under way.")
+            await workspace.serve_worker(stop)
+
+    run_async(work)

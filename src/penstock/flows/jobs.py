@@ -1,0 +1,103 @@
+"""Pages as durable jobs: each is worked on once, here or by any worker on the same database."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from penstock.base.errors import DefectError, PenstockError, StoppedError
+from penstock.base.types import Page, Problem
+from penstock.flows.bench import PAGE
+from penstock.flows.pages import PageWorker, Tally
+from penstock.flows.state import Counts
+from penstock.runtime.jobs import Jobs
+from penstock.runtime.steps import JobContext
+
+JOB = "flow-page"
+QUEUE = "pages"
+
+OpenWorker = Callable[[str], Awaitable[PageWorker]]
+"""Wires a worker for a run that another process started."""
+
+
+class IncompleteError(StoppedError):
+    """A page was cut short; its job is taken up again by the next run."""
+
+    def __init__(self, reason: PenstockError, counts: Counts) -> None:
+        super().__init__(reason.message, code=reason.code, hint=reason.hint, where=reason.where)
+        self.reason = reason
+        self.counts = counts
+
+
+class JobPages:
+    """Runs pages as jobs. `is_shared` puts them in a queue, which workers on PostgreSQL take from."""
+
+    def __init__(self, jobs: Jobs, *, is_shared: bool, open_worker: OpenWorker | None = None) -> None:
+        self._jobs = jobs
+        self._is_shared = is_shared
+        self._open_worker = open_worker
+        self._workers: dict[str, PageWorker] = {}
+        self._pages: dict[str, Page] = {}
+        jobs.register(JOB, self._work)
+
+    async def run(self, worker: PageWorker, page: Page, number: int, before: dict[str, Any] | None) -> Tally:
+        self._workers[worker.run] = worker
+        job_id = f"{worker.run}/{number}/{_mark(before, page.cursor)}"
+        payload = {
+            "run": worker.run,
+            "before": before,
+            "job": job_id,
+            "limits": dict(worker.bench.caller.ledger.budgets),
+        }
+        self._pages[job_id] = page
+        try:
+            if self._is_shared:
+                await self._jobs.enqueue(JOB, job_id, payload, queue=QUEUE)
+                result = await self._jobs.wait(job_id)
+            else:
+                result = await self._jobs.run(JOB, job_id, payload)
+        except IncompleteError as error:
+            return Tally(error.counts, complete=False)
+        except StoppedError as error:
+            worker.stop(error)
+            return Tally(Counts(), [Problem.from_error(error)], complete=False)
+        finally:
+            self._pages.pop(job_id, None)
+        return msgspec.convert(result, Tally)
+
+    async def _work(self, _context: JobContext, payload: dict[str, Any]) -> Any:
+        worker = await self._worker_of(payload)
+        page = self._pages.get(payload["job"]) or await _read_page(worker, payload["before"])
+        tally = await worker.work(page)
+        if not tally.complete:
+            raise IncompleteError(
+                worker.stopped_by or StoppedError("the run was stopped", code="run.stopped"), tally.counts
+            )
+        return msgspec.to_builtins(tally)
+
+    async def _worker_of(self, payload: dict[str, Any]) -> PageWorker:
+        run = payload["run"]
+        if run not in self._workers:
+            if self._open_worker is None:
+                raise DefectError(f"nobody here can work on the run {run}", code="job.no-worker")
+            worker = self._workers[run] = await self._open_worker(run)
+            worker.bench.caller.ledger.budgets.update(payload["limits"])
+        return self._workers[run]
+
+
+async def _read_page(worker: PageWorker, before: dict[str, Any] | None) -> Page:
+    async for page in worker.bench.source.pages(before, PAGE):
+        return page
+    raise StoppedError(
+        f"{worker.bench.source.describe()} holds less than when the run began",
+        code="source.shrunk",
+        hint="Run the same command again: it begins anew where the source changed.",
+    )
+
+
+def _mark(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+    """Name the slice of the source, so that a page that grew since is worked on again."""
+    return hashlib.blake2b(msgspec.json.encode([before, after], order="sorted"), digest_size=6).hexdigest()
