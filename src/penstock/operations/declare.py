@@ -24,7 +24,7 @@ from penstock.vendor.models import Model
 class Fields(BaseModel):
     """Base of every `Input` and `Output`: closed, unchangeable; the text under a field is its help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ModelChoice(msgspec.Struct, frozen=True):
