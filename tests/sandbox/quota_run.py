@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from dataclasses import dataclass, field
 
@@ -105,7 +104,3 @@ class Trial:
     @property
     def refused_share(self) -> float:
         return self.refused / (self.refused + self.requests)
-
-
-def rounded(value: float) -> float:
-    return math.floor(value * 1e4) / 1e4

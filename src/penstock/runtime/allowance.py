@@ -192,7 +192,8 @@ class Allowance(msgspec.Struct, array_like=True):
                 self._slow_down(now)
             return
         stated = _tighter(headers, "remaining", "tokens"), _tighter(headers, "remaining", "requests")
-        self.observe(ticket, sent_at, now, headers, None)
+        uncharged = Ticket(*(booking._replace(cost=0.0) for booking in ticket))
+        self.observe(uncharged, sent_at, now, headers, None)
         for bucket in self.buckets():
             bucket.forget_samples()
         if not news:

@@ -12,7 +12,7 @@ from penstock.runtime.allowance import Charge, Ticket
 class Waiter:
     """One call that waits for its turn."""
 
-    __slots__ = ("charge", "cost", "due", "flow", "front", "future", "interactive", "ticket")
+    __slots__ = ("charge", "cost", "due", "flow", "front", "future", "interactive", "reached", "ticket")
 
     def __init__(self, charge: Charge, flow: str, future: asyncio.Future[Any], *, interactive: bool, front: bool):
         self.charge = charge
@@ -20,7 +20,7 @@ class Waiter:
         self.future = future
         self.interactive = interactive
         self.front = front
-        self.cost = 0.0
+        self.cost = self.reached = 0.0
         self.ticket: Ticket | None = None
         self.due = 0.0
 
@@ -52,9 +52,12 @@ class FairQueue:
 
     def put_back(self, waiter: Waiter) -> None:
         """Return the call that was taken last, as if it had not been taken."""
-        self._lane(waiter).appendleft(waiter)
-        if not waiter.front and not waiter.interactive:
-            self._had[waiter.flow] -= waiter.cost
+        if waiter.front or waiter.interactive:
+            self._lane(waiter).appendleft(waiter)
+            return
+        self._flows.setdefault(waiter.flow, deque()).appendleft(waiter)
+        self._had[waiter.flow] -= waiter.cost
+        self._reached = waiter.reached
 
     def _lane(self, waiter: Waiter) -> deque[Waiter]:
         if waiter.interactive:
@@ -63,6 +66,8 @@ class FairQueue:
             return self._front
         queue = self._flows.get(waiter.flow)
         if queue is None:
+            if len(self._had) > 2 * len(self._flows) + 100:
+                self._had = {name: had for name, had in self._had.items() if had > self._reached or name in self._flows}
             queue = self._flows[waiter.flow] = deque()
             self._had[waiter.flow] = max(self._had.get(waiter.flow, 0.0), self._reached)
         return queue
@@ -79,7 +84,7 @@ class FairQueue:
                 continue
             charge = waiter.charge
             waiter.cost = max(charge.requests * request_seconds, charge.tokens * token_seconds)
-            self._reached = self._had[waiter.flow]
+            waiter.reached, self._reached = self._reached, self._had[waiter.flow]
             self._had[waiter.flow] += waiter.cost
             return waiter
         return None
@@ -94,6 +99,4 @@ class FairQueue:
         waiter = queue.popleft()
         if not queue:
             del self._flows[flow]
-            for gone in [name for name, had in self._had.items() if name not in self._flows and had < self._reached]:
-                del self._had[gone]
         return waiter

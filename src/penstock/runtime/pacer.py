@@ -21,7 +21,7 @@ PRIOR_DOUBT = 0.2
 WAVE = 0.05
 """Seconds within which requests may overtake each other on the way."""
 _WINDOW = 100.0
-_GAIN = 0.1
+_GAIN = 0.2
 _SPREAD = 2.5
 _FAST, _SLOW = 10.0, 300.0
 
@@ -79,6 +79,7 @@ class Bucket(msgspec.Struct, array_like=True):
     wave_at: float = -math.inf
     size: float = 1.0
     noise: float = 0.0
+    left_over: float = 0.0
     fast: float = 0.0
     slow: float = 0.0
     ceiling: float = math.inf
@@ -126,15 +127,15 @@ class Bucket(msgspec.Struct, array_like=True):
             self.size += (amount - self.size) * min(1.0, max(amount / (50 * self.size), amount / self.charged))
             self.fast += cost / _FAST
             self.slow += cost / _SLOW
-        position: float | None = None
-        ready_at = now
-        if interactive and self.rate and self.level < self.reserve:
-            ready_at = now + max(0.0, (cost - self.spare) / self.rate)
-            self.spare -= cost
-        else:
-            self.booked += cost
-            position = self.booked
-        return Booking(amount, cost, position, self.charged, self.wave, ready_at)
+        self.booked += cost
+        booking = Booking(amount, cost, self.booked, self.charged, self.wave, now)
+        if not interactive or self.wait(booking, now, 1.0) == 0.0:
+            return booking
+        # Taken out of the level but not of the order: everything that is booked already moves back by its cost.
+        self.booked -= cost
+        ready_at = now + max(0.0, (cost - self.spare) / self.rate)
+        self.spare -= cost
+        return booking._replace(position=None, ready_at=ready_at)
 
     def wait(self, booking: Booking, now: float, brake: float) -> float:
         """Return the seconds until `booking` may leave, as far as is known now."""
@@ -179,15 +180,16 @@ class Bucket(msgspec.Struct, array_like=True):
         error = likely - self.level
         tolerance = self.margin(since)
         if error < -tolerance:
-            self.level = likely + tolerance
+            self.level = likely
         elif upward and self.level < lowest:
             self.level = lowest
         elif upward or error < 0:
             self.level += _GAIN * error
         self.level = min(self.level, self.capacity)
-        scale = self.ratio * self.ratio * self.size * (since + self.size)
-        surprise = min(error * error / scale, 1.0) if abs(error) < self.capacity / 2 else self.noise
-        self.noise += 0.05 * (surprise - self.noise)
+        news, self.left_over = error - self.left_over, likely - self.level
+        if abs(news) < self.capacity / 2:
+            scale = self.ratio * self.ratio * self.size * (since + self.size)
+            self.noise += 0.05 * (min(news * news / scale, 1.0) - self.noise)
         self.confirmed = max(self.confirmed, booking.mark)
 
     def _learn(self, booking: Booking, sample: Sample) -> None:
