@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import os
 import random
@@ -150,6 +151,10 @@ async def langchain_limiter(args: argparse.Namespace, numbers: range) -> int:
 
 async def curator(args: argparse.Namespace, numbers: range) -> int:
     os.environ |= {"OPENAI_API_KEY": "sk-x", "CURATOR_DISABLE_CACHE": "1", "TELEMETRY_ENABLED": "0"}
+    # Its tokenizer looks for rank files on the network; LiteLLM, which it needs anyway, has them on disk.
+    litellm = importlib.util.find_spec("litellm")
+    if litellm is not None and litellm.origin:
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.origin).parent / "litellm_core_utils" / "tokenizers")
     from bespokelabs import curator as library
 
     output = record(0, args.kind)[1]
@@ -200,8 +205,6 @@ def main() -> None:
     parser.add_argument("--probe", action="store_true", help="only say whether the client can be imported")
     args = parser.parse_args()
     if args.probe:
-        import importlib
-
         importlib.import_module(MODULES[args.client])
         return
     print("ready", flush=True)
