@@ -239,6 +239,57 @@ async def test_a_connection_that_is_cut_between_writes_is_made_anew(tmp_path):
         assert states(await sink.write([change("b", score=1)])) == ["confirmed"]
 
 
+async def test_rows_behind_one_that_is_locked_are_for_later(tmp_path):
+    shop = Shop("postgresql", tmp_path)
+    shop.run(CONTACTS, "ALTER TABLE contacts ADD CHECK (score <= 1)", "INSERT INTO contacts VALUES ('c', 0)")
+    with psycopg.connect(shop.url) as other:
+        other.execute("SELECT * FROM contacts WHERE email = 'c' FOR UPDATE")
+        async with sink_of(tmp_path, f"{shop.url}&options=-c%20lock_timeout%3D20") as sink:
+            changes = [change("a", score=1), change("b", score=7), change("c", score=1), change("d", score=1)]
+            outcomes = await sink.write(changes)
+            assert states(outcomes) == ["confirmed", "rejected", "later", "later"]
+            other.rollback()
+            assert states(await sink.write(changes)) == ["confirmed", "rejected", "confirmed", "confirmed"]
+
+
+async def test_a_connection_that_is_lost_while_committing_leaves_the_outcome_unknown(tmp_path):
+    shop = Shop("postgresql", tmp_path)
+    shop.run(
+        CONTACTS,
+        "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$",
+        "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON contacts DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION die()",
+    )
+    async with sink_of(tmp_path, shop.url) as sink:
+        assert states(await sink.write([change("a", score=1)])) == ["unknown"]
+        assert states(await sink.find([change("a", score=1)])) == ["later"]
+
+
+async def test_a_constraint_that_fails_at_the_commit_rejects_its_row_alone(tmp_path):
+    shop = Shop("postgresql", tmp_path)
+    shop.run(CONTACTS, "ALTER TABLE contacts ADD UNIQUE (label) DEFERRABLE INITIALLY DEFERRED")
+    async with sink_of(tmp_path, shop.url) as sink:
+        outcomes = await sink.write([change("a", label="same"), change("b", label="same"), change("c", label="x")])
+    assert states(outcomes) == ["confirmed", "rejected", "confirmed"]
+
+
+async def test_a_value_in_the_database_that_is_not_of_its_type_is_written_over(tmp_path):
+    shop = Shop("sqlite", tmp_path)
+    shop.run(CONTACTS, "INSERT INTO contacts VALUES ('a', 0, 'x', 'yesterday')")
+    async with sink_of(tmp_path, shop.url) as sink:
+        assert states(await sink.find([change("a", seen="2026-01-02")])) == ["later"]
+        assert states(await sink.write([change("a", seen="2026-01-02")])) == ["confirmed"]
+        assert states(await sink.find([change("a", seen="2026-01-02")])) == ["confirmed"]
+
+
+async def test_two_workers_may_create_the_table_at_once(tmp_path):
+    shop = Shop("postgresql", tmp_path)
+    async with sink_of(tmp_path, shop.url, create=True) as one, sink_of(tmp_path, shop.url, create=True) as two:
+        results = await asyncio.gather(*(sink.write([change("a", score=1)]) for sink in (one, two)))
+    assert [states(outcomes) for outcomes in results] == [["confirmed"], ["confirmed"]]
+
+
 async def test_missing_rights_stop_the_run(tmp_path):
     shop = Shop("postgresql", tmp_path)
     shop.run(CONTACTS, "CREATE ROLE reader_only LOGIN", "GRANT SELECT ON contacts TO reader_only")

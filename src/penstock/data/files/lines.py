@@ -8,7 +8,7 @@ from collections import deque
 from itertools import accumulate
 from typing import Any, BinaryIO
 
-from penstock.base.errors import InputError
+from penstock.base.errors import DefectError, InputError
 from penstock.data.files.place import Place, changed, mark, open_file, refuse_foreign
 
 BLOCK_BYTES = 1 << 18
@@ -96,7 +96,7 @@ class Lines:
         for first, ends in self._spans:
             if first <= line < first + len(ends):
                 return ends[line - first]
-        raise AssertionError(f"line {line} is not held")
+        raise DefectError(f"the offset of line {line} was forgotten")
 
     def forget_before(self, line: int) -> None:
         """Let go of the offsets of earlier lines."""

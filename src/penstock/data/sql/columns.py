@@ -143,7 +143,8 @@ def create_table(database: Database, name: str, changes: Sequence[Change], kinds
     try:
         table.create(database.engine, checkfirst=True)
     except SQLAlchemyError as error:
-        raise database.explain(error) from error
+        if not sa.inspect(database.engine).has_table(plain, schema=schema or None):  # else another worker was faster
+            raise database.explain(error) from error
 
 
 def _kind_of(value: Any) -> str:

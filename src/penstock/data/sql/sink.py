@@ -212,9 +212,11 @@ class SqlSink:
         row = self._fit(target, 0, change)
         if isinstance(row, Outcome):
             return row
-        found = (
-            connection.execute(sa.select(target.table).where(*_conditions(target.table, row.match))).mappings().all()
-        )
+        statement = sa.select(*(target.table.c[name] for name in (*row.match, *row.fields)))
+        try:
+            found = connection.execute(statement.where(*_conditions(target.table, row.match))).mappings().all()
+        except (ValueError, TypeError):
+            return Outcome("later")  # what stands there is not even of the column's type
         has_all = found and all(is_equal(one[name], value) for one in found for name, value in row.fields.items())
         return _CONFIRMED if has_all else Outcome("later")
 

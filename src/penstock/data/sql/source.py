@@ -54,7 +54,7 @@ class SqlSource:
 
     def __init__(
         self, database: Database, table: str | None, query: str | None, key: Sequence[str], order: Sequence[str]
-    ):
+    ) -> None:
         self._database = database
         self._table = table
         self._query = query
