@@ -27,7 +27,7 @@ def score(email: str, value=0.5, *, change_id: str | None = None, match=None) ->
 
 
 def event(email: str, number: int = 0, **fields) -> Change:
-    content = {"event_name": "sentiment_scored", "event_properties": {"score": 0.5}, **fields}
+    content = {"name": "sentiment_scored", "properties": {"score": 0.5}, **fields}
     return Change(f"event-{email}-{number}", "event", {"email": email}, content)
 
 
@@ -149,6 +149,13 @@ async def test_one_contact_that_brevo_is_working_on_comes_later_and_holds_up_nob
     desk.fault("contacts.update", "status", status=425, code="account_in_process", times=6)
     outcomes = await write(desk, [score(email) for email in emails])
     assert states(outcomes).count("confirmed") >= 39
+
+
+async def test_a_contact_that_brevo_is_always_working_on_comes_later(desk):
+    desk.add_people(1)
+    desk.fault("contacts.update", "status", status=425, code="account_in_process")
+    (outcome,) = await write(desk, [score("person0@example.com")])
+    assert (outcome.state, outcome.problem.code) == ("later", "brevo.in-process")
 
 
 async def test_a_refused_key_stops_the_run(desk):
@@ -431,6 +438,22 @@ async def test_an_import_that_never_ends_is_unknown_and_then_found(desk):
     assert set(states(await find(slow, changes[:40]))) == {"confirmed"}
 
 
+async def test_a_report_that_cannot_be_read_leaves_the_rows_unknown_and_never_confirmed(desk):
+    emails = [*desk.add_people(MANY), "a@b"]
+    desk.fault("reports.get", "status", status=500)
+    outcomes = await write(desk, [score(email) for email in emails], create_contacts=True)
+    assert set(states(outcomes)) == {"unknown"}
+    assert states(await find(desk, [score(email) for email in emails[:20]])) == ["confirmed"] * 20
+
+
+async def test_the_folder_of_our_own_is_found_behind_many_others(desk):
+    for number in range(120):
+        desk.state.add_folder(f"folder {number}")
+    ours = desk.state.add_folder("Penstock")
+    await write(desk, [score(email) for email in desk.add_people(MANY)])
+    assert [made.folder for made in desk.state.lists.values()] == [ours]
+
+
 async def test_polls_stay_far_below_the_hourly_limit():
     slow = Desk(import_rows_per_second=0.3)
     slow.add_score()
@@ -492,7 +515,7 @@ async def test_an_event_without_an_answer_is_unknown_then_looked_up_and_never_do
 
 async def test_events_are_found_among_many_by_contact_name_date_and_mark(desk):
     emails = desk.add_people(120)
-    changes = [event(email, n, event_date="2025-02-03T10:00:00Z") for n, email in enumerate(emails)]
+    changes = [event(email, n, date="2025-02-03T10:00:00Z") for n, email in enumerate(emails)]
     assert set(states(await write(desk, changes[:60]))) == {"confirmed"}
     assert states(await find(desk, changes)) == ["confirmed"] * 60 + ["later"] * 60
     assert desk.count("events.list") <= 8
@@ -512,6 +535,58 @@ async def test_when_events_are_down_only_a_few_are_left_unknown(desk):
     assert outcomes.count("later") > 70
 
 
+async def test_a_key_revoked_in_the_middle_forgets_no_event_that_was_sent(desk):
+    changes = [event(email) for email in desk.add_people(60)]
+    desk.fault("events.create", "status", status=401, after=20)
+    outcomes = await write(desk, changes)
+    assert states(outcomes).count("confirmed") == len(desk.state.events) == 20
+    rest = [change for change, outcome in zip(changes, outcomes, strict=True) if outcome.state == "later"]
+    with pytest.raises(AccessError):
+        await write(desk, rest)
+    desk.world.faults.clear()
+    assert set(states(await write(desk, rest))) == {"confirmed"}
+    assert len({one.properties[MARK] for one in desk.state.events}) == len(desk.state.events) == 60
+
+
+async def test_when_contacts_cannot_be_looked_up_their_events_come_later(desk):
+    desk.add_people(2)
+    desk.fault("contacts.get", "status", status=500)
+    assert states(await write(desk, [event("person0@example.com"), event("person1@example.com")])) == ["later"] * 2
+    assert desk.state.events == type(desk.state.events)()
+
+
+async def test_events_of_contacts_that_may_be_created_are_sent_without_a_look_up(desk):
+    assert states(await write(desk, [event("new@example.com")], create_contacts=True)) == ["confirmed"]
+    assert desk.count("contacts.get") == 0
+
+
+async def test_when_the_schema_cannot_be_read_updates_come_later(desk):
+    desk.add_people(1)
+    desk.fault("attributes.list", "status", status=500)
+    assert states(await write(desk, [score("person0@example.com")])) == ["later"]
+    assert states(await find(desk, [score("person0@example.com")])) == ["unknown"]
+
+
+async def test_an_option_that_brevo_refuses_rejects_only_who_needs_it(desk):
+    desk.state.add_attribute("SENTIMENT_LABEL", category="category", enumeration=["positive"])
+    emails = desk.add_people(2)
+    desk.fault("attributes.update", "status", status=400)
+    labels = ["positive", "negative"]
+    changes = [
+        Change(e, "attributes", {"email": e}, {"SENTIMENT_LABEL": v}) for e, v in zip(emails, labels, strict=True)
+    ]
+    assert states(await write(desk, changes)) == ["confirmed", "rejected"]
+
+
+async def test_a_field_of_unknown_kind_fits_every_attribute_and_is_created_as_text(desk):
+    sink = desk.sink()
+    assert await desk.clock.run(sink.create_missing({"SENTIMENT_SCORE": "", "SENTIMENT_NOTE": ""})) == [
+        "SENTIMENT_NOTE"
+    ]
+    findings = await desk.clock.run(sink.check({"SENTIMENT_SCORE": "", "SENTIMENT_NOTE": ""}))
+    assert [finding.verdict for finding in findings] == ["ok", "ok"]
+
+
 async def test_events_come_before_the_attributes_that_they_explain(desk):
     desk.add_people(1)
     changes = [score("person0@example.com"), event("person0@example.com")]
@@ -523,12 +598,12 @@ async def test_events_come_before_the_attributes_that_they_explain(desk):
     "fields",
     [
         {},
-        {"event_name": "two words"},
-        {"event_name": "x" * 256},
-        {"event_name": "ok", "event_properties": {"bad key": 1}},
-        {"event_name": "ok", "event_properties": [1]},
-        {"event_name": "ok", "event_properties": {"text": "x" * 60_000}},
-        {"event_name": "ok", "event_date": "yesterday"},
+        {"name": "two words"},
+        {"name": "x" * 256},
+        {"name": "ok", "properties": {"bad key": 1}},
+        {"name": "ok", "properties": [1]},
+        {"name": "ok", "properties": {"text": "x" * 60_000}},
+        {"name": "ok", "date": "yesterday"},
     ],
 )
 def test_an_event_that_brevo_would_refuse_is_refused_here(fields):

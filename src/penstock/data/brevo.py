@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-from penstock.base.errors import RejectedError
+from penstock.base.errors import PenstockError, RejectedError, ThrottledError, UnavailableError
 from penstock.base.types import Change, Finding, Outcome, Problem
 from penstock.data.brevo_contacts import Account, BrevoContacts, read_account
 from penstock.data.brevo_events import EventWriter, Item
@@ -31,6 +32,7 @@ from penstock.runtime.brevo_calls import BrevoCaller
 __all__ = ["Account", "BrevoContacts", "BrevoSink", "read_account"]
 
 SCHEMA_SECONDS = 900.0
+KINDS = ("attributes", "event")
 OWNED_PREFIXES = ("PENSTOCK_", "SENTIMENT_", "AI_")
 
 
@@ -92,26 +94,48 @@ class BrevoSink:
         return created
 
     async def write(self, changes: Sequence[Change]) -> list[Outcome]:
-        """Write events first, then attributes: who sees the new state finds the event that explains it."""
-        items = list(enumerate(changes))
-        done = await self._events.write([item for item in items if item[1].kind == "event"])
+        """Write events first, then attributes: who sees the new state finds the event that explains it.
+
+        An error that stops the run is raised only while nothing of `changes` was sent; after that
+        the rest comes `later`, so that no event is forgotten and sent again.
+        """
+        done: dict[int, Outcome] = {}
+        stopped: PenstockError | None = None
+        try:
+            await self._write_all(list(enumerate(changes)), done)
+        except PenstockError as error:
+            can_wait = isinstance(error, (UnavailableError, ThrottledError))
+            if not can_wait and not any(outcome.state in ("confirmed", "unknown") for outcome in done.values()):
+                raise
+            stopped = error
+        for index, change in enumerate(changes):
+            if change.kind not in KINDS:
+                done[index] = Outcome("rejected", _unknown_kind(change.kind))
+            elif stopped is not None:
+                done.setdefault(index, Outcome("later", Problem.from_error(stopped)))
+        return [done[index] for index in range(len(changes))]
+
+    async def _write_all(self, items: Sequence[Item], done: dict[int, Outcome]) -> None:
+        await self._events.write([item for item in items if item[1].kind == "event"], done)
         updates = [item for item in items if item[1].kind == "attributes"]
         if updates:
             await self._register_options(updates)
-            done.update(await self._contacts.write(await self._prepare(updates, done)))
-        for index, change in items:
-            done.setdefault(index, Outcome("rejected", _unknown_kind(change.kind)))
-        return [done[index] for index in range(len(changes))]
+            await self._contacts.write(await self._prepare(updates, done), done)
 
     async def find(self, changes: Sequence[Change]) -> list[Outcome]:
         """Compare with what Brevo holds: attributes by value, events by the mark that they carry."""
         items = list(enumerate(changes))
         done = await self._events.find([item for item in items if item[1].kind == "event"])
-        rows = await self._prepare([item for item in items if item[1].kind == "attributes"], done)
-        attributes = await self._schema() if rows else {}
-        contacts = await get_contacts(self._caller, [row.target for row in rows])
-        for row in rows:
-            done[row.index] = self._compare(row, contacts.get(row.target), attributes)
+        updates = [item for item in items if item[1].kind == "attributes"]
+        try:
+            rows = await self._prepare(updates, done)
+            attributes = await self._schema() if rows else {}
+            contacts = await get_contacts(self._caller, [row.target for row in rows])
+            for row in rows:
+                done[row.index] = self._compare(row, contacts.get(row.target), attributes)
+        except (UnavailableError, ThrottledError) as error:
+            for index, _ in updates:
+                done.setdefault(index, Outcome("unknown", Problem.from_error(error)))
         for index, change in items:
             done.setdefault(index, Outcome("rejected", _unknown_kind(change.kind)))
         return [done[index] for index in range(len(changes))]
@@ -174,7 +198,8 @@ class BrevoSink:
             body = with_options(attributes[name], labels) if labels else None
             if isinstance(body, dict):
                 path = {"category": attributes[name].category, "name": name}
-                await self._caller.call("attributes.update", path=path, body=body, interactive=True)
+                with suppress(RejectedError):  # what needed the option is then refused by name
+                    await self._caller.call("attributes.update", path=path, body=body, interactive=True)
         if any(missing.values()):
             await self._schema(fresh=True)
 
@@ -189,7 +214,7 @@ def _labels(attribute: Attribute, value: Any) -> list[str]:
 
 
 def _pretend(name: str, kind: str) -> Attribute:
-    return Attribute(name, "normal" if NAME.fullmatch(name) else "", TYPE_OF_KIND.get(kind, kind))
+    return Attribute(name, "normal" if NAME.fullmatch(name) else "", TYPE_OF_KIND.get(kind, "text"))
 
 
 def _unknown_kind(kind: str) -> Problem:

@@ -43,9 +43,8 @@ class EventWriter:
         self._caller = caller
         self._create = create_contacts
 
-    async def write(self, items: Sequence[Item]) -> dict[int, Outcome]:
-        """Send the events; returns an outcome for each."""
-        done: dict[int, Outcome] = {}
+    async def write(self, items: Sequence[Item], done: dict[int, Outcome]) -> None:
+        """Send the events and note in `done` what became of each, also when an error stops the rest."""
         ready = await self._prepare(items, done)
         failures_in_a_row = 0
 
@@ -59,7 +58,6 @@ class EventWriter:
             failures_in_a_row = failures_in_a_row + 1 if done[index].state in ("later", "unknown") else 0
 
         await spread(ready, send, width_for(self._caller, "events.create"))
-        return done
 
     async def _prepare(self, items: Sequence[Item], done: dict[int, Outcome]) -> list[tuple[int, dict[str, Any]]]:
         parsed = _parse(items, done)
@@ -173,26 +171,26 @@ def _to_identifiers(target: Target) -> dict[str, Any]:
 
 
 def build_event(change: Change) -> dict[str, Any] | Problem:
-    """Build the body of an event from `event_name`, `event_date` and `event_properties`, or say what is wrong.
+    """Build the body of an event from the fields `name`, `date` and `properties`, or say what is wrong.
 
     Limits: name up to 255 letters, digits, `-`, `_`; properties up to 50 KB (event reference, 2026).
     """
-    name = change.fields.get("event_name")
+    name = change.fields.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return _bad("event_name", "the name of an event is up to 255 letters, digits, - and _")
-    properties = change.fields.get("event_properties") or {}
+        return _bad("name", "the name of an event is up to 255 letters, digits, - and _")
+    properties = change.fields.get("properties") or {}
     if not isinstance(properties, dict) or not all(_NAME.fullmatch(str(key)) for key in properties):
-        return _bad("event_properties", "the properties of an event are named with letters, digits, - and _")
+        return _bad("properties", "the properties of an event are named with letters, digits, - and _")
     body: dict[str, Any] = {"event_name": name, "event_properties": {**properties, MARK: change.id}}
     if len(msgspec.json.encode(body["event_properties"])) > MOST_PROPERTIES_BYTES:
-        return _bad("event_properties", "the properties of an event are larger than 50 KB")
-    moment = change.fields.get("event_date")
+        return _bad("properties", "the properties of an event are larger than 50 KB")
+    moment = change.fields.get("date")
     if moment in (None, ""):
         return body
     try:
         moment = moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
     except ValueError:
-        return _bad("event_date", "the date of an event is written as 2026-11-20T14:30:00Z")
+        return _bad("date", "the date of an event is written as 2026-11-20T14:30:00Z")
     body["event_date"] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
     return body
 

@@ -38,7 +38,7 @@ _UNFINISHED = Problem(
 
 
 class Importer:
-    """Writes rows by import; a row without an outcome in its answer is to be written singly."""
+    """Writes rows by import; a row that it leaves without an outcome is to be written singly."""
 
     def __init__(self, caller: BrevoCaller, *, create_contacts: bool) -> None:
         self._caller = caller
@@ -61,20 +61,18 @@ class Importer:
         total = (await self._caller.call("contacts.list", query={"limit": 1})).content.get("count")
         return isinstance(total, int) and total / 1000 < len(rows) / 2
 
-    async def write(self, rows: Sequence[Row]) -> dict[int, Outcome]:
-        """Import what can be imported; raises only what stops the run."""
-        done: dict[int, Outcome] = {}
+    async def write(self, rows: Sequence[Row], done: dict[int, Outcome]) -> None:
+        """Import what can be imported and note it in `done`; raises only what stops the run."""
         try:
             ready = await self._resolve(rows, done)
             list_id = await self._open_list() if ready else 0
         except DOWN:
-            return done
+            return
         for chunk in cut_chunks(ready):
             try:
                 done.update(await self._write_chunk(chunk, list_id))
             except DOWN:
-                break
-        return done
+                return
 
     async def _resolve(self, rows: Sequence[Row], done: dict[int, Outcome]) -> list[tuple[str, Row]]:
         """Return the rows with the address to import them under; rows of absent contacts are done."""

@@ -74,44 +74,46 @@ def read_attributes(content: dict[str, Any]) -> dict[str, Attribute]:
 
 
 def check_field(name: str, kind: str, attributes: dict[str, Attribute]) -> Finding:
-    """Say whether values of `kind` can be written to the attribute `name`."""
+    """Say whether values of `kind` ("" where it is not known) can be written to the attribute `name`."""
     label = f"Brevo attribute {name}"
-    if not NAME.fullmatch(name):
-        better = re.sub(r"[^A-Z0-9_]+", "_", name.upper()).strip("_0123456789") or "PENSTOCK_VALUE"
-        return Finding(
-            label,
-            "fail",
-            f"{name!r} cannot name a Brevo attribute: a capital letter, then capitals, digits and _, at most 50",
-            f"Call it {better[:50]} in the flow's sink.",
-        )
-    if name in IDENTITY:
-        return Finding(label, "fail", identity_problem(name).message, "Use another attribute.")
     attribute = attributes.get(name)
-    type_wanted = TYPE_OF_KIND.get(kind, kind)
+    reason = _refuse_name(name) or _refuse_attribute(name, kind, attribute)
+    if reason is not None:
+        return Finding(label, "fail", *reason)
+    assert attribute is not None  # noqa: S101 - an absent one was refused
+    takes = f"takes {kind} values" if kind else "what the flow writes is not known yet"
+    return Finding(label, "ok", f"{name} is of type {attribute.type}; {takes}")
+
+
+def _refuse_name(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with a name, and how to mend it."""
+    if name in IDENTITY:
+        return identity_problem(name).message, "Use another attribute."
+    if NAME.fullmatch(name):
+        return None
+    better = re.sub(r"[^A-Z0-9_]+", "_", name.upper()).strip("_0123456789") or "PENSTOCK_VALUE"
+    return (
+        f"{name!r} cannot name a Brevo attribute: a capital letter, then capitals, digits and _, at most 50",
+        f"Call it {better[:50]} in the flow's sink.",
+    )
+
+
+def _refuse_attribute(name: str, kind: str, attribute: Attribute | None) -> tuple[str, str] | None:
+    """Return why values of `kind` do not go into an attribute, and how to mend it."""
+    type_wanted = TYPE_OF_KIND.get(kind, "text")
     if attribute is None:
-        return Finding(
-            label,
-            "fail",
+        return (
             f"{name} does not exist in Brevo; values for it would be dropped without an error",
-            f"Add --apply-schema to create it as {type_wanted}, or create it in Brevo under Contacts > Settings > "
-            "Contact attributes.",
+            f"Add --apply-schema to create it as {type_wanted}, or create it in Brevo's contact settings.",
         )
     if not attribute.is_writable:
-        return Finding(
-            label,
-            "fail",
-            f"{name} is a {attribute.category} attribute, which Brevo fills itself",
-            "Use another attribute.",
-        )
-    if attribute.type not in FITTING_TYPES.get(kind, (kind,)):
-        return Finding(
-            label,
-            "fail",
-            f"{name} is of type {attribute.type} in Brevo, but the flow writes {kind} values; "
-            "Brevo would drop them without an error",
+        return f"{name} is a {attribute.category} attribute, which Brevo fills itself", "Use another attribute."
+    if kind and attribute.type not in FITTING_TYPES[kind]:
+        return (
+            f"{name} is of type {attribute.type} in Brevo, which would drop {kind} values without an error",
             f"Use another attribute name of type {type_wanted}; Brevo cannot change the type of an attribute.",
         )
-    return Finding(label, "ok", f"{name} is of type {attribute.type} and takes {kind} values")
+    return None
 
 
 def encode(attribute: Attribute | None, name: str, value: Any) -> Any | Problem:

@@ -29,19 +29,17 @@ class ContactWriter:
         self._create = create_contacts
         self._importer = Importer(caller, create_contacts=create_contacts)
 
-    async def write(self, rows: Sequence[Row]) -> dict[int, Outcome]:
-        """Write all rows, those of one contact in order; returns an outcome for each."""
-        done: dict[int, Outcome] = {}
+    async def write(self, rows: Sequence[Row], done: dict[int, Outcome]) -> None:
+        """Write all rows, those of one contact in order, and note in `done` what became of each."""
         by_import = await self._choose_import(rows)
         if by_import:
-            done.update(await self._importer.write(by_import))
+            await self._importer.write(by_import, done)
         await self._write_singly([row for row in rows if row.index not in done], done)
         left = [row for row in rows if row.index not in done]
         if left and not by_import:
-            done.update(await self._importer.write(self._importer.choose(left)))
+            await self._importer.write(self._importer.choose(left), done)
         for row in left:
             done.setdefault(row.index, Outcome("later", _DOWN))
-        return done
 
     async def _choose_import(self, rows: Sequence[Row]) -> list[Row]:
         if len(rows) <= self._caller.rate_of("contacts.update") * PATIENCE_SECONDS:
