@@ -1,11 +1,13 @@
 """The governor against a limiter that enforces exactly, over simulated time."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from quota_run import POOL, Trial
 
 from penstock.base.clock import SystemClock
+from penstock.runtime.governor import Governor
 from penstock.runtime.quota import MemoryBoard, PostgresBoard, SqliteBoard
 from penstock.vendor.models import Limits
 from postgres import new_database
@@ -80,8 +82,6 @@ def test_a_run_after_a_pause_does_not_burst_over_the_limit():
         await trial.clock.sleep(120.0)
         await trial.simulate(board)
 
-    import asyncio
-
     asyncio.run(trial.clock.run(twice()))
     assert trial.refused == 0
 
@@ -97,8 +97,6 @@ def test_a_file_carries_the_state_to_the_next_process(tmp_path: Path):
     trial = Trial(seconds=3.0)
     board = SqliteBoard(tmp_path / "quota.sqlite", trial.clock)
     trial.run(board)
-    import asyncio
-
     again = SqliteBoard(tmp_path / "quota.sqlite", trial.clock)
     states = asyncio.run(again.exchange("account\nmodel", lambda state, _: (state or b"", state)))
     asyncio.run(again.close())
@@ -118,7 +116,6 @@ async def test_two_connections_to_one_table_take_turns():
 
 async def take_turns(*boards: SqliteBoard | PostgresBoard) -> None:
     """Count to 60 on one board from several connections at once; nothing may be lost."""
-    import asyncio
 
     def count(state: bytes | None, now: float) -> tuple[bytes, float]:
         return b"%d" % (int(state or b"0") + 1), now
@@ -132,3 +129,28 @@ async def take_turns(*boards: SqliteBoard | PostgresBoard) -> None:
     assert total == b"60"
     for board in boards:
         await board.close()
+
+
+def test_a_worker_that_dies_takes_nothing_with_it():
+    trial = Trial(seconds=60.0, processes=2)
+
+    async def kill(board: MemoryBoard) -> None:
+        await trial.clock.sleep(20.0)
+        dead = trial.governors[0]
+        for lane in dead._lanes.values():
+            assert lane._task is not None
+            lane._task.cancel()
+
+    async def run() -> None:
+        board = MemoryBoard(trial.clock)
+        trial.governors = [Governor(trial.clock, board, lambda _: trial.expected) for _ in range(2)]
+        tasks = [asyncio.create_task(trial.work_on(governor)) for governor in trial.governors for _ in range(32)]
+        await kill(board)
+        await asyncio.gather(*tasks[32:])
+        for task in tasks[:32]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(trial.clock.run(run(), settle_rounds=8))
+    assert trial.used >= 0.97
+    assert trial.refused == 0

@@ -80,7 +80,7 @@ class Allowance(msgspec.Struct, array_like=True):
             return UNHEARD_SHARE
         if self.brake_from >= 1.0:
             return 1.0
-        return min(1.0, self.brake_from * math.pow(_GROWTH, max(0.0, now - self.brake_until) / SLOW_DOWN_SECONDS))
+        return min(1.0, self.brake_from * _growth(now - self.brake_until))
 
     def refill(self, now: float) -> None:
         """Let the time pass until `now`; a clock that went back means that the machine was started again."""
@@ -94,7 +94,7 @@ class Allowance(msgspec.Struct, array_like=True):
             self.brake_from = 1.0
         for bucket in self.buckets():
             if bucket.origin == "refusals":
-                bucket.rate *= _GROWTH ** (passed / SLOW_DOWN_SECONDS)
+                bucket.rate *= _growth(min(passed, SLOW_DOWN_SECONDS))
             bucket.refill(passed, brake)
         self.at = now
 
@@ -154,7 +154,6 @@ class Allowance(msgspec.Struct, array_like=True):
     ) -> None:
         """Learn from a reply: limits, and what is left."""
         upward = not self.blind and self.brake_from >= 1.0
-        self.heard = True
         for name, bucket, booking in (
             ("requests", self.requests, ticket.requests),
             ("tokens", self.tokens, ticket.tokens),
@@ -165,21 +164,20 @@ class Allowance(msgspec.Struct, array_like=True):
                 bucket, booking, limit = self.day, ticket.day, None  # noqa: PLW2901 - the header speaks of the day
             if limit:
                 bucket.set_rate(limit / MINUTE, "headers", MINUTE)
-            elif bucket.origin == "assumed":
+            elif bucket.origin == "assumed" and used_tokens is not None:
                 bucket.rate, bucket.origin = 0.0, "none"
             if remaining is not None and bucket.rate and (booking.amount or not bucket.charged):
                 bucket.correct(booking, sent_at, now, remaining, upward=upward)
             elif used_tokens is not None and name == "tokens":
                 bucket.level -= max(0.0, used_tokens - booking.cost)
+            self.heard = self.heard or limit is not None or used_tokens is not None
 
     def refuse(
         self, ticket: Ticket, sent_at: float, now: float, error: ThrottledError, headers: Mapping[str, str]
     ) -> None:
         """Learn from a refusal: nobody sends until the vendor's time is over; limits and margins are mended."""
         wait = read_wait(headers)
-        if wait is None:
-            wait = 1.0 if error.retry_after is None else error.retry_after
-        self.hold_until = max(self.hold_until, now + wait)
+        self.hold_until = max(self.hold_until, now + ((error.retry_after or 1.0) if wait is None else wait))
         full = [
             bucket.rate > 0 and bucket.level + booking.cost >= bucket.capacity * 0.98
             for bucket, booking in zip(self.buckets(), ticket, strict=True)
@@ -284,17 +282,20 @@ def new_allowance(now: float, limits: Limits) -> Allowance:
 
 
 def read_wait(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a refusal asks to wait: milliseconds first, then seconds, then the reset times."""
-    milliseconds, seconds = _number(headers.get("retry-after-ms")), _number(headers.get("retry-after"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    return seconds
+    """Return the seconds that a refusal asks to wait: milliseconds first, then seconds; None where it does not say."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    return _number(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
 
 
 def read_duration(text: str | None) -> float | None:
     """Read a duration as the rate-limit headers write it: `20ms`, `1s`, `6m0s`; returns seconds."""
     parts = _DURATION.findall(text or "")
     return sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else None
+
+
+def _growth(seconds: float) -> float:
+    """Return by how much a rate may have grown after `seconds`."""
+    return math.pow(_GROWTH, min(max(seconds, 0.0) / SLOW_DOWN_SECONDS, 50.0))
 
 
 def _is_daily(headers: Mapping[str, str], limit: float, remaining: float | None) -> bool:

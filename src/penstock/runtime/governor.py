@@ -265,7 +265,7 @@ class _Lane:
     ) -> tuple[bytes, _Turn]:
         """Bring the pool up to date and book what may leave soon; runs inside the board's transaction."""
         offset = now - self._clock.monotonic()
-        allowance = new_allowance(now, self._limits) if state is None else _decode(state)
+        allowance = self._read(state) or new_allowance(now, self._limits)
         allowance.refill(now)
         for lesson in lessons:
             lesson(allowance, offset)
@@ -287,6 +287,14 @@ class _Lane:
             waits.append(wait)
             last = max(last, wait)
         return _encode(allowance), _Turn(allowance, results, waits)
+
+    @staticmethod
+    def _read(state: bytes | None) -> Allowance | None:
+        """Decode a state; one written by another release that cannot be read is learnt anew."""
+        try:
+            return None if state is None else _decode(state)
+        except msgspec.DecodeError:
+            return None
 
     def _grant(self) -> None:
         now = self._clock.monotonic()
