@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 DEFAULT_TOPICS: Mapping[str, str] = {
     "delivery": "shipping speed, courier, tracking, lost or late parcels",
@@ -66,6 +66,7 @@ _SPECIAL: Mapping[str, str] = {
 _PLAIN = str.maketrans("ıłø", "ilo")
 
 
+@lru_cache(maxsize=4096)
 def find_special_category(topic: str) -> str | None:
     """Return the special category that a topic touches, judged by its words; None where it touches none."""
     line = " " + " ".join(re.findall(r"\w+", _strip_accents(topic.casefold()))) + " "

@@ -150,7 +150,7 @@ class Planner:
         plan.calls += 1
         plan.tokens += prompt + output
         cost = caller.catalogue.price(
-            ask.model, self.bench.clock.now(), ask.tier, Usage(input=prompt, output=output), operation=ask.operation
+            ask.model, self.bench.clock.now(), ask.tier, Usage(input=prompt, output=output), operation=ask.price_list
         )
         plan.cost = None if cost is None or plan.cost is None else plan.cost + cost
 

@@ -31,8 +31,19 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
         """The request body in one canonical form: what is sent is what is addressed."""
         return _encoder.encode(self.body)
 
+    @property
+    def price_list(self) -> str:
+        """Which prices hold: those of the Decisions API, or those of the model."""
+        return "decide" if self.path == "/decisions" else ""
+
     def address(self, account: str) -> bytes:
         """Return the 16-byte address of the answer: operation, version, request and account."""
+        known: tuple[str, bytes] | None = self.__dict__.get("_address")
+        if known is None or known[0] != account:
+            known = self.__dict__["_address"] = (account, self._digest(account))
+        return known[1]
+
+    def _digest(self, account: str) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
         digest.update(f"{account}\n{self.operation}\n{self.version}\n{self.path}\n{self.tier}\n".encode())
         digest.update(self.content)
@@ -40,7 +51,7 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back: the decoded body, what it used and cost, who really served it, and whether it was held already."""
+    """What came back: the decoded body, its usage and cost, who really served it, and whether it was held already."""
 
     content: Any
     usage: Usage

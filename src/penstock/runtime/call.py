@@ -124,7 +124,12 @@ class Caller:
 
     async def _reserve(self, ask: Ask, flow: str, run: str) -> Reservation:
         worst = self.catalogue.worst_case(
-            ask.model, ask.tier, self.corrections.upper(ask), ask.max_output_tokens, operation=ask.operation
+            ask.model,
+            ask.tier,
+            self.corrections.upper(ask),
+            ask.max_output_tokens,
+            operation=ask.price_list,
+            at=self.clock.now(),
         )
         return await self.ledger.reserve(
             operation=ask.operation,
@@ -161,9 +166,9 @@ class Caller:
         usage, model = exchange.usage, exchange.model or ask.model
         self.governor.observe(permit, exchange.headers, usage.input or None)
         self.corrections.learn(ask, usage.input)
-        cost = self.catalogue.price(model, now, exchange.tier, usage, operation=ask.operation)
+        cost = self.catalogue.price(model, now, exchange.tier, usage, operation=ask.price_list)
         if cost is None and model != ask.model:
-            cost = self.catalogue.price(ask.model, now, exchange.tier, usage, operation=ask.operation)
+            cost = self.catalogue.price(ask.model, now, exchange.tier, usage, operation=ask.price_list)
         answer = Answer(exchange.content, usage, cost, model, exchange.tier, exchange.request_id, now)
         settlement = Settlement(reservation, "done", now, cost, usage, model, exchange.tier, exchange.request_id)
         await asyncio.shield(self.answers.save(Bought(settlement, key, answer)))

@@ -111,11 +111,29 @@ def read_reply(reply: Reply) -> Exchange:
     return Exchange(
         headers,
         content,
-        None,
+        _explain_failed_response(content, reply.host, request_id),
         read_usage(content.get("usage")),
         str(content.get("model") or ""),
         str(content.get("service_tier") or "default"),
         request_id,
+    )
+
+
+def _explain_failed_response(content: Mapping[str, Any], host: str, request_id: str) -> PenstockError | None:
+    """Return the error inside a 200: a response object that failed on the vendor's side may succeed when repeated."""
+    details = content.get("error")
+    if content.get("status") != "failed" or not isinstance(details, dict):
+        return None
+    code = str(details.get("code") or "")
+    if code not in ("server_error", "rate_limit_exceeded", "vector_store_timeout"):
+        return None  # final for this input: the operation that reads the answer says so
+    said = redact(str(details.get("message") or code))
+    return UnavailableError(
+        f"{host} gave up on the answer: {said}",
+        code="openai.failed-response",
+        where=host,
+        status=200,
+        request_id=request_id,
     )
 
 
