@@ -147,7 +147,7 @@ class _Lane:
         self._booked: deque[Waiter] = deque()
         self._lessons: list[Lesson] = []
         self._last = -1.0
-        self._batch = 8
+        self._batch = 4
         self._task: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._news = False
@@ -236,7 +236,7 @@ class _Lane:
         for waiter, result, wait in zip(batch, turn.results, turn.waits[len(booked) :], strict=False):
             waiter.due = self._last + wait
             self._place(waiter, result)
-        self._batch = min(_MOST_AT_ONCE, 8 + 2 * len(turn.results))
+        self._batch = min(_MOST_AT_ONCE, 2 + 2 * len(turn.results))
 
     def _take(self) -> list[Waiter]:
         known = self._known
