@@ -66,7 +66,6 @@ _SPECIAL: Mapping[str, str] = {
 _PLAIN = str.maketrans("ıłø", "ilo")
 
 
-@lru_cache(maxsize=4096)
 def find_special_category(topic: str) -> str | None:
     """Return the special category that a topic touches, judged by its words; None where it touches none."""
     line = " " + " ".join(re.findall(r"\w+", _strip_accents(topic.casefold()))) + " "
@@ -96,10 +95,15 @@ def _to_pattern(stem: str) -> str:
 
 def check_topics(topics: Mapping[str, str]) -> dict[str, str]:
     """Return the topics tidied; raises `ValueError` for one that is empty, too long, double or special."""
+    return dict(_tidy(tuple(topics.items())))
+
+
+@lru_cache(maxsize=64)
+def _tidy(topics: tuple[tuple[str, str], ...]) -> dict[str, str]:
     if len(topics) > MAX_TOPICS:
         raise ValueError(f"{len(topics)} topics; at most {MAX_TOPICS} are allowed")
     tidy: dict[str, str] = {}
-    for key, text in topics.items():
+    for key, text in topics:
         name, covers = " ".join(key.split()), " ".join(text.split())
         if not name or not name.isprintable() or len(name) > MAX_TOPIC_LENGTH or len(covers) > MAX_COVERS_LENGTH:
             raise ValueError(

@@ -19,7 +19,7 @@ from penstock.operations.declare import Fields, ModelChoice
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
 
-_encode = msgspec.json.Encoder(order="sorted").encode
+_encode = msgspec.json.Encoder(order="sorted", enc_hook=lambda part: part.__dict__).encode
 
 
 @dataclass(slots=True)
@@ -110,6 +110,7 @@ class Judge:
         self.choice = choice
         self.run = run
         self.stopped_by: PenstockError | None = None
+        self._in_flight = in_flight
         self._slots = asyncio.Semaphore(in_flight)
 
     async def sort(self, records: Sequence[Record]) -> Sorted:
@@ -187,11 +188,13 @@ class Judge:
     def prepare(self, index: int, step: Step, works: Sequence[Work]) -> list[Wanted]:
         """Return what must be asked for this step; unchanged and trivial records get their result at once."""
         wanted = []
+        varying = {name: value for name, value in step.inputs.items() if value.names}
+        constants = {name: value.evaluate({}) for name, value in step.inputs.items() if not value.names}
         for work in works:
             if work.problem is not None:
                 continue
             try:
-                values = {name: value.evaluate(work.scope) for name, value in step.inputs.items()}
+                values = {**constants, **{name: value.evaluate(work.scope) for name, value in varying.items()}}
                 given = step.operation.parse(values)
                 print_ = self._fingerprint(step, given)
                 work.prints.append(print_)
@@ -217,7 +220,7 @@ class Judge:
         choice = self.choice
         head = (step.operation.name, step.operation.version, choice.model.id, choice.tier, choice.has_decisions)
         digest.update(repr(head).encode())
-        digest.update(_encode(given.model_dump(mode="json")))
+        digest.update(_encode(given.__dict__))
         return digest.digest()
 
     def _keep(self, work: Work, step: Step, output: dict[str, Any]) -> None:
@@ -250,15 +253,18 @@ class Judge:
                 for want in wants[1:]:
                     await self._finish(step, want, again, purchases)
 
-        async def guard(key: bytes, wants: list[Wanted]) -> None:
-            try:
-                await buy(key, wants)
-            except PenstockError as error:  # the calls under way are paid for: they end, no new one begins
-                self.stop(error)
+        waiting = iter(missing.items())
+
+        async def work_off() -> None:
+            for key, wants in waiting:  # shared: whoever is free takes the next
+                try:
+                    await buy(key, wants)
+                except PenstockError as error:  # the calls under way are paid for: they end, no new one begins
+                    self.stop(error)
 
         async with asyncio.TaskGroup() as group:
-            for key, wants in missing.items():
-                group.create_task(guard(key, wants))
+            for _ in range(min(len(missing), self._in_flight)):
+                group.create_task(work_off())
 
     def stop(self, error: PenstockError) -> None:
         """Begin no further call; those under way end and are kept."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, PyreqwestError, RequestTimeoutError
+from pyreqwest.http import Url
 
 from penstock.base.errors import InputError, UnavailableError
 
@@ -82,9 +84,9 @@ class Http:
         Raises `UnavailableError` when no complete answer came; its `sent` is False when
         the request certainly never reached the host. `timeout` is in seconds.
         """
-        host = urlsplit(url).hostname or url
+        host = _host_of(url)
         try:
-            builder = self._client.request(method, url).headers(headers).timeout(timedelta(seconds=timeout))
+            builder = self._client.request(method, _parse(url)).headers(headers).timeout(_span(timeout))
             if query:
                 builder = builder.query(query)
             if body is not None:
@@ -121,6 +123,21 @@ class Http:
     async def close(self) -> None:
         """Close the pool."""
         await self._client.close()
+
+
+@lru_cache(maxsize=256)
+def _parse(url: str) -> Url:
+    return Url(url)
+
+
+@lru_cache(maxsize=64)
+def _span(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
+@lru_cache(maxsize=256)
+def _host_of(url: str) -> str:
+    return urlsplit(url).hostname or url
 
 
 def _cause(error: BaseException) -> str:
