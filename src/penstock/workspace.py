@@ -45,6 +45,8 @@ from penstock.vendor.models import Catalogue, Limits, load_catalogue
 from penstock.vendor.openai import OpenAI
 
 SANDBOX_KEY = "sk-sandbox"
+SANDBOX_BREVO_SCALE = 6.0
+"""The emulated account has the limits of Brevo's largest plan, so that a demonstration does not wait for writes."""
 
 
 class Recovered(NamedTuple):
@@ -158,12 +160,13 @@ class Workspace:
         if not self.sandboxed or self.settings.get("sandbox-url"):
             return {}
         from penstock.sandbox.brevo import build_brevo_app
+        from penstock.sandbox.brevo_limits import BrevoLimits
         from penstock.sandbox.keep import load_account, save_account
         from penstock.sandbox.openai import build_openai_app
         from penstock.sandbox.world import World
 
         self.world = World(self.clock)
-        brevo = build_brevo_app(self.world)
+        brevo = build_brevo_app(self.world, limits=BrevoLimits(scale=SANDBOX_BREVO_SCALE))
         self.account = brevo.state
         path = self.folder / ".penstock" / "sandbox-brevo.json"
         load_account(self.account, path)

@@ -10,8 +10,9 @@ from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Change, Outcome, Problem, Sink
 from penstock.flows.state import Effect, FlowState
 
-BATCH = 500
-"""Effects that are marked as sent and handed to a sink together."""
+FEW, FEW_TOGETHER, MANY_TOGETHER = 500, 100, 10_000
+"""Up to this many planned writes go in small batches, which end quickly; more go in large ones, which a sink can
+bring over as one import."""
 MAX_ATTEMPTS = 8
 """Times that a write may be put off before the run stops; it stays planned."""
 
@@ -29,7 +30,7 @@ class Delivery:
     async def recover(self) -> int:
         """Look up writes whose outcome nobody noted; what is certainly not there is planned again."""
         found = 0
-        while lost := await self.state.lost_effects(self.name, BATCH):
+        while lost := await self.state.lost_effects(self.name, FEW):
             outcomes = await self.sink.find([_change(effect) for effect in lost])
             settled = [(effect, outcome) for effect, outcome in zip(lost, outcomes, strict=True)]
             await self.state.note_outcomes(self.name, settled, self.clock.now())
@@ -50,9 +51,10 @@ class Delivery:
 
     async def _drain(self, stop: asyncio.Event, told: Callable[[int], None]) -> list[tuple[Effect, Outcome]]:
         failed: list[tuple[Effect, Outcome]] = []
+        together = FEW_TOGETHER if await self.state.open_effects(self.name) <= FEW else MANY_TOGETHER
         for kind in self.kinds:
             while not stop.is_set():
-                batch = await self.state.send_effects(self.name, kind, BATCH, self.clock.now())
+                batch = await self.state.send_effects(self.name, kind, together, self.clock.now())
                 if not batch:
                     break
                 outcomes = await self._write(batch)
