@@ -12,14 +12,12 @@ from penstock.base.errors import OutputError
 from penstock.base.types import Finding, Money, Problem, Usage
 from penstock.flows.bench import PAGE, Bench
 from penstock.flows.effects import sink_name, wanted_event, wanted_of
-from penstock.flows.judge import Judge, Wanted, Work
+from penstock.flows.judge import Judge
 from penstock.flows.model import Flow, Step, Target
 from penstock.flows.sample import first_scope, kinds_of
 from penstock.flows.state import Effect, FlowState
+from penstock.flows.work import Wanted, Work
 from penstock.runtime.ask import Ask
-
-TYPICAL_OUTPUT = 0.5
-"""Share of the largest output that an answer usually takes, until usage taught better."""
 
 
 class Plan(msgspec.Struct):
@@ -146,7 +144,7 @@ class Planner:
     def _price(self, ask: Ask) -> None:
         caller, plan = self.bench.caller, self.plan
         prompt = round(caller.corrections.expect(ask))
-        output = round(ask.max_output_tokens * TYPICAL_OUTPUT)
+        output = ask.likely_output_tokens
         plan.calls += 1
         plan.tokens += prompt + output
         cost = caller.catalogue.price(

@@ -81,6 +81,7 @@ def build_ask(
     text: str,
     schema: dict[str, Any] | None,
     max_output_tokens: int,
+    likely_output_tokens: int = 0,
     effort: str | None = None,
     temperature: float | None = None,
     extra: dict[str, Any] | None = None,
@@ -114,7 +115,8 @@ def build_ask(
     body.update(extra or {})
     written = instructions + text + ("" if schema is None else msgspec.json.encode(schema).decode())
     tokens = count_tokens(written, model.id)
-    return Ask(operation, version, "/responses", model.id, body, tokens, limit, choice.connection, choice.tier)
+    likely = (likely_output_tokens or max_output_tokens // 2) + HEAD_ROOM[effort or "none"] // 2
+    return Ask(operation, version, "/responses", model.id, body, tokens, limit, likely, choice.connection, choice.tier)
 
 
 def choose_effort(model: Model, wanted: str | None, temperature: float | None = None) -> str | None:

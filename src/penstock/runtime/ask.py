@@ -23,6 +23,8 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
     body: dict[str, Any]
     prompt_tokens: int
     max_output_tokens: int = 0
+    likely_output_tokens: int = 0
+    """What an answer usually takes, for estimates."""
     connection: str = "openai"
     tier: str = "default"
 
