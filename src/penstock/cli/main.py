@@ -80,6 +80,10 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 def run_async(work: Callable[[], Awaitable[T]]) -> T:
     """Run async work to its end, on uvloop where it is installed."""
     import asyncio
+    import gc
+
+    gc.freeze()  # what the imports made stays; a page of answers is many small objects that no cycle holds
+    gc.set_threshold(100_000, 50, 100)
 
     try:
         import uvloop
@@ -154,6 +158,10 @@ def execute(arguments: list[str] | None = None) -> int:
     except PenstockError as error:
         return _fail(error, given.debug)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, PenstockError):
+            return _fail(error, given.debug)
         defect = DefectError(f"{type(error).__name__}: {error}")
         defect.__cause__ = error
         return _fail(defect, given.debug)

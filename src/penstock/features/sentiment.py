@@ -226,17 +226,17 @@ def _read_decisions(input: Input, answer: Answer) -> Output:
     answers = decide.read_answers(answer.content)
     decide.check_answers(_typed_questions(tuple(input.topics.items())), answers)
     label, score, sarcasm, *topics = answers
-    if not isinstance(label, decide.ChoiceAnswer) or not isinstance(score, decide.ScoreAnswer):
+    if not isinstance(label, decide.ChoiceRead) or not isinstance(score, decide.ScoreRead):
         raise OutputError("the model refused to judge this text", code="output.refused")
     chances = {str(part.value): part.probability for part in label.probabilities}
     levels = {part.label: part.probability for part in score.probabilities}
-    irony = sarcasm.probability if isinstance(sarcasm, decide.PredicateAnswer) else 0.0
+    irony = sarcasm.probability if isinstance(sarcasm, decide.PredicateRead) else 0.0
     number = fsum(anchor * levels[name] for anchor, name, _ in ANCHORS) / fsum(levels.values())
     verdict, doubt = settle(_to_label(label.choice), number, irony)
     found = [
         topic
         for topic, about in zip(input.topics, topics, strict=True)
-        if isinstance(about, decide.PredicateAnswer) and about.probability >= TOPIC_THRESHOLD
+        if isinstance(about, decide.PredicateRead) and about.probability >= TOPIC_THRESHOLD
     ]
     sure = chances[verdict[1]] / fsum(chances.values()) * doubt
     return _write(input, verdict, "decisions", answer.model, _truncated(input), topics=found, confidence=sure)

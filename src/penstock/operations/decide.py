@@ -7,11 +7,11 @@ call; a question that the model refuses is a value beside the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum
+from math import fsum, isfinite
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from penstock.base.errors import InputError, OutputError
 from penstock.operations.declare import Asker, Fields, ModelChoice, Operation
@@ -237,7 +237,7 @@ def read(input: Input, answer: Answer) -> Output:
     """Check the answers against the questions; raises `OutputError`."""
     answers = read_answers(answer.content)
     check_answers(input.questions, answers)
-    return Output.model_construct(answers=answers, model=answer.model)
+    return Output.model_validate({"answers": msgspec.to_builtins(answers), "model": answer.model})
 
 
 def repair(ask: Ask, _answer: Answer, error: OutputError) -> Ask | None:
@@ -250,21 +250,72 @@ def repair(ask: Ask, _answer: Answer, error: OutputError) -> Ask | None:
     return msgspec.structs.replace(ask, body={**ask.body, "input": messages}, prompt_tokens=tokens)
 
 
-_ANSWERS: TypeAdapter[list[Any]] = TypeAdapter(list[AnyAnswer])
+_Chance = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-def read_answers(content: Any) -> list[PredicateAnswer | ChoiceAnswer | ScoreAnswer | RefusedAnswer]:
+class _Named(msgspec.Struct, frozen=True, tag_field="type"):
+    """What answers look like on the wire; read with msgspec, because every bought record passes here."""
+
+    name: str | None = None
+
+
+class PredicateRead(_Named, frozen=True, tag="predicate", kw_only=True):
+    """How likely a statement is true."""
+
+    probability: _Chance
+
+
+class OptionChance(msgspec.Struct, frozen=True):
+    """How likely an option is right."""
+
+    value: str | bool
+    probability: _Chance
+
+
+class ChoiceRead(_Named, frozen=True, tag="choice", kw_only=True):
+    """The chosen option."""
+
+    choice: str | bool
+    confidence: _Chance
+    probabilities: list[OptionChance]
+
+
+class LevelChance(msgspec.Struct, frozen=True):
+    """How likely a step is right."""
+
+    label: str
+    probability: _Chance
+    value: float
+
+
+class ScoreRead(_Named, frozen=True, tag="score", kw_only=True):
+    """The place on the scale."""
+
+    score: float
+    confidence: _Chance
+    probabilities: list[LevelChance]
+
+
+class RefusalRead(_Named, frozen=True, tag="refusal"):
+    """No answer to this question."""
+
+
+AnswerRead = PredicateRead | ChoiceRead | ScoreRead | RefusalRead
+
+
+def read_answers(content: Any) -> list[AnswerRead]:
     """Type the answers of a Decisions reply; raises `OutputError` when they are not answers at all."""
     raw = content.get("answers") if isinstance(content, dict) else None
     try:
-        return _ANSWERS.validate_python(raw, extra="ignore")
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise OutputError(f"the answers have a wrong shape at {place}: {first['msg']}", code="output.shape") from None
+        answers: list[AnswerRead] = msgspec.convert(raw, list[AnswerRead])
+    except msgspec.ValidationError as error:
+        raise OutputError(f"the answers have a wrong shape: {error}", code="output.shape") from None
+    if not all(isfinite(answer.score) for answer in answers if isinstance(answer, ScoreRead)):
+        raise OutputError("the answers have a wrong shape: a score is not a number", code="output.shape")
+    return answers
 
 
-def check_answers(questions: Sequence[Predicate | Choice | Score], answers: Sequence[Any]) -> None:
+def check_answers(questions: Sequence[Predicate | Choice | Score], answers: Sequence[AnswerRead]) -> None:
     """Check that each answer belongs to its question and is coherent; raises `OutputError`."""
     if len(answers) != len(questions):
         raise OutputError(f"{len(answers)} answers came for {len(questions)} questions", code="output.shape")
@@ -274,18 +325,19 @@ def check_answers(questions: Sequence[Predicate | Choice | Score], answers: Sequ
             raise OutputError(f"answer {number} {problem}", code="output.incoherent")
 
 
-def _find_problem(question: Predicate | Choice | Score, answer: Any) -> str:
+def _find_problem(question: Predicate | Choice | Score, answer: AnswerRead) -> str:
     if question.name and answer.name != question.name:
         return f"is named {answer.name!r}, not {question.name!r}"
-    if answer.type == "refusal":
+    if isinstance(answer, RefusalRead):
         return ""
-    if answer.type != question.type:
-        return f"is a {answer.type} to a {question.type} question"
-    if isinstance(question, Choice):
+    kind = answer.__struct_config__.tag
+    if kind != question.type:
+        return f"is a {kind} to a {question.type} question"
+    if isinstance(question, Choice) and isinstance(answer, ChoiceRead):
         given = [((type(part.value), part.value), part.probability) for part in answer.probabilities]
         offered = {(type(option.value), option.value) for option in question.choices}
         return _check_chances(given, offered) or _check_chosen((type(answer.choice), answer.choice), dict(given))
-    if isinstance(question, Score):
+    if isinstance(question, Score) and isinstance(answer, ScoreRead):
         given = [((str, part.label), part.probability) for part in answer.probabilities]
         return _check_chances(given, {(str, level.label) for level in question.levels})
     return ""
