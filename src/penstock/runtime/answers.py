@@ -20,8 +20,8 @@ from penstock.runtime.ledger import Settlement, settle_calls
 from penstock.runtime.store import Store
 
 _COMPRESS_FROM = 512
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Answer)
+_encoder = msgspec.json.Encoder()  # takes whatever a vendor can send, numbers of any size too
+_decoder = msgspec.json.Decoder(Answer)
 
 
 class Bought(msgspec.Struct, frozen=True):
@@ -95,6 +95,8 @@ def unpack(stored: bytes) -> Answer | None:
 
 def _save(tx: Tx, items: Sequence[Bought]) -> list[None]:
     settle_calls(tx, [item.settlement for item in items])
+    replaced = tx.fetch_keys("answer_numbers", [item.key for item in items])  # expired or damaged ones, as a rule none
+    tx.run_many("delete_answer", [{"id": number} for (number,) in replaced])
     numbers = [item.settlement.reservation.number for item in items]
     rows: list[dict[str, Any]] = [
         {"id": number, "body": pack(item.answer), "at": item.answer.at}
@@ -110,11 +112,9 @@ def _save(tx: Tx, items: Sequence[Bought]) -> list[None]:
 def _forget(tx: Tx, items: Sequence[tuple[bytes, ...]]) -> list[int]:
     counts = []
     for keys in items:
-        numbers = [row[0] for row in tx.fetch_keys("answer_numbers", keys)]
-        for key in keys:
-            tx.run("delete_answer_key", {"key": key})
-        for number in numbers:
-            tx.run("delete_answer", {"id": number})
+        numbers = tx.fetch_keys("answer_numbers", keys)
+        tx.run_many("delete_answer_key", [{"key": key} for key in keys])
+        tx.run_many("delete_answer", [{"id": number} for (number,) in numbers])
         counts.append(len(numbers))
     return counts
 

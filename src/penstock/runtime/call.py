@@ -11,15 +11,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Literal
 
+import msgspec
+
 from penstock.base.clock import Clock
-from penstock.base.errors import (
-    OutputError,
-    PenstockError,
-    SettingsError,
-    ThrottledError,
-    UnavailableError,
-)
-from penstock.base.types import Usage
+from penstock.base.errors import PenstockError, SettingsError, ThrottledError, UnavailableError
+from penstock.base.types import Money, Usage
 from penstock.runtime.answers import Answers, Bought
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.corrections import Corrections
@@ -31,6 +27,19 @@ from penstock.vendor.openai import Exchange, OpenAI
 MAX_ATTEMPTS = 5
 """Sendings of one request that may fail before it is given up; refusals for speed do not count."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+_REMEMBERED = 8192
+
+
+class _Purchase:
+    """An answer that is being bought, and how many wait for it."""
+
+    __slots__ = ("is_taken", "task", "waiting")
+
+    def __init__(self, task: asyncio.Task[Answer]) -> None:
+        task.add_done_callback(_note_exception)
+        self.task = task
+        self.waiting = 0
+        self.is_taken = False
 
 
 class Caller:
@@ -54,7 +63,8 @@ class Caller:
         self.catalogue = catalogue
         self.corrections = corrections
         self.clock = clock
-        self._under_way: dict[bytes, tuple[asyncio.Task[Answer], list[int]]] = {}
+        self._under_way: dict[bytes, _Purchase] = {}
+        self._bought: dict[bytes, None] = {}
 
     def connection(self, name: str) -> OpenAI:
         """Return a connection by its name; raises `SettingsError` for one that does not exist."""
@@ -79,25 +89,31 @@ class Caller:
         return held or await self.buy(ask, flow=flow, run=run, interactive=interactive)
 
     async def buy(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
-        """Buy an answer that is known not to be held, as after `Answers.get_many`."""
+        """Buy an answer that was not held a while ago, as after `Answers.get_many`; what was bought since is found."""
         key = self.address(ask)
-        entry = self._under_way.get(key)
-        first = entry is None
-        if entry is None:
-            task = asyncio.create_task(self._buy(ask, key, flow, run, interactive))
-            entry = self._under_way[key] = (task, [0])
-        task, waiting = entry
-        waiting[0] += 1
+        if key in self._bought and key not in self._under_way:
+            held = await self.answers.get(key)
+            if held is not None:
+                return held
+        purchase = self._under_way.get(key)
+        if purchase is None:
+            purchase = _Purchase(asyncio.create_task(self._buy(ask, key, flow, run, interactive)))
+            self._under_way[key] = purchase
+        purchase.waiting += 1
         try:
-            answer = await asyncio.shield(task)
+            await asyncio.wait((purchase.task,))
         finally:
-            waiting[0] -= 1
-            if waiting[0] == 0:
-                self._under_way.pop(key, None)
-                if not task.done():  # everybody who wanted it is gone
-                    task.cancel()
-                    await asyncio.wait([task])
-        return answer if first else _as_shared(answer)
+            purchase.waiting -= 1
+            if purchase.waiting == 0 and self._under_way.get(key) is purchase:
+                del self._under_way[key]
+                if not purchase.task.done():  # everybody who wanted it is gone
+                    purchase.task.cancel()
+                    await asyncio.wait((purchase.task,))
+        answer = purchase.task.result()
+        if purchase.is_taken:
+            return msgspec.structs.replace(answer, cached=True)
+        purchase.is_taken = True
+        return answer
 
     async def _buy(self, ask: Ask, key: bytes, flow: str, run: str, interactive: bool) -> Answer:
         client = self.connection(ask.connection)
@@ -144,13 +160,10 @@ class Caller:
     async def _send(self, client: OpenAI, ask: Ask, key: bytes, permit: Permit, reservation: Reservation) -> Answer:
         try:
             exchange = await client.post(ask.path, ask.content, reservation.call_id)
-        except UnavailableError as error:
-            self.governor.release(permit)
-            await self._settle_failure(reservation, error, "unknown" if error.sent else "failed")
-            raise
         except BaseException as error:
             self.governor.release(permit)
-            await asyncio.shield(self._settle_failure(reservation, error, "unknown"))
+            settlement = self._failure(reservation, error, "unknown" if _is_perhaps_sent(error) else "failed")
+            await self.ledger.settle(settlement)
             raise
         if exchange.error is None:
             return await self._keep(ask, key, permit, reservation, exchange)
@@ -158,7 +171,10 @@ class Caller:
             self.governor.refuse(permit, exchange.error, exchange.headers)
         else:
             self.governor.observe(permit, exchange.headers, None)
-        await self._settle_failure(reservation, exchange.error, _billing_of(exchange), exchange.request_id)
+        failure = self._failure(reservation, exchange.error, _billing_of(exchange))
+        if exchange.usage != Usage():  # an answer that failed half-way is billed for what it used
+            failure = msgspec.structs.replace(failure, cost=self._price(ask, exchange), usage=exchange.usage)
+        await self.ledger.settle(msgspec.structs.replace(failure, request_id=exchange.request_id))
         raise exchange.error
 
     async def _keep(self, ask: Ask, key: bytes, permit: Permit, reservation: Reservation, exchange: Exchange) -> Answer:
@@ -166,44 +182,55 @@ class Caller:
         usage, model = exchange.usage, exchange.model or ask.model
         self.governor.observe(permit, exchange.headers, usage.input or None)
         self.corrections.learn(ask, usage.input)
-        cost = self.catalogue.price(model, now, exchange.tier, usage, operation=ask.price_list)
-        if cost is None and model != ask.model:
-            cost = self.catalogue.price(ask.model, now, exchange.tier, usage, operation=ask.price_list)
+        cost = self._price(ask, exchange)
         answer = Answer(exchange.content, usage, cost, model, exchange.tier, exchange.request_id, now)
         settlement = Settlement(reservation, "done", now, cost, usage, model, exchange.tier, exchange.request_id)
-        await asyncio.shield(self.answers.save(Bought(settlement, key, answer)))
-        await self.ledger.settled()
+        try:
+            await self.answers.save(Bought(settlement, key, answer))
+        finally:
+            self.ledger.wake()
+        self._remember(key)
         return answer
 
-    async def _settle_failure(
-        self,
-        reservation: Reservation,
-        error: BaseException,
-        state: Literal["failed", "unknown"],
-        request_id: str = "",
-    ) -> None:
+    def _remember(self, key: bytes) -> None:
+        """Keep in mind what was bought last: who looked before that must look again before buying."""
+        self._bought[key] = None
+        if len(self._bought) > _REMEMBERED:
+            del self._bought[next(iter(self._bought))]
+
+    def _price(self, ask: Ask, exchange: Exchange) -> Money | None:
+        """Price what was used by the model that served it, or by the one that was asked."""
+        for model in dict.fromkeys((exchange.model or ask.model, ask.model)):
+            cost = self.catalogue.price(
+                model, self.clock.now(), exchange.tier, exchange.usage, operation=ask.price_list
+            )
+            if cost is not None:
+                return cost
+        return None
+
+    def _failure(
+        self, reservation: Reservation, error: BaseException, state: Literal["failed", "unknown"]
+    ) -> Settlement:
         code = error.code if isinstance(error, PenstockError) else "call.cancelled"
-        await self.ledger.settle(
-            Settlement(reservation, state, self.clock.now(), usage=Usage(), request_id=request_id, problem=code)
-        )
+        return Settlement(reservation, state, self.clock.now(), problem=code)
 
     def _backoff(self, failures: int, retry_after: float | None) -> float:
         wait = min(FIRST_WAIT * 2.0 ** (failures - 1), LONGEST_WAIT)
         return max(wait * (0.75 + self.clock.random() / 2), retry_after or 0.0)
 
 
+def _note_exception(task: asyncio.Task[Answer]) -> None:
+    """Keep the event loop from reporting what nobody is left to hear."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _is_perhaps_sent(error: BaseException) -> bool:
+    """Only a request that could not be built, or found no connection, has certainly not left."""
+    return error.sent if isinstance(error, UnavailableError) else not isinstance(error, PenstockError)
+
+
 def _billing_of(exchange: Exchange) -> Literal["failed", "unknown"]:
-    """A refusal in the vendor's own words is not billed; a cut answer or a gateway's page may hide a billed one."""
-    if isinstance(exchange.content, dict):
-        return "failed"
-    return "unknown"
-
-
-def _as_shared(answer: Answer) -> Answer:
-    """Mark an answer that another caller paid for."""
-    import msgspec
-
-    return msgspec.structs.replace(answer, cached=True)
-
-
-__all__ = ["Caller", "OutputError"]
+    """A refusal is not billed; behind a cut answer or a gateway's page there may be a billed one."""
+    is_refusal = isinstance(exchange.content, dict) or not isinstance(exchange.error, UnavailableError)
+    return "failed" if is_refusal else "unknown"

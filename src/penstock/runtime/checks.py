@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from penstock.base.errors import AccessError, PenstockError, SettingsError, UnavailableError
-from penstock.base.types import Finding
+from penstock.base.types import Finding, format_money
 from penstock.runtime.ledger import Ledger
 from penstock.runtime.store import Store
 from penstock.vendor.models import Catalogue
@@ -24,7 +24,7 @@ async def check_store(store: Store) -> Finding:
     """Look whether the store answers and the disk has room."""
     rows = await store.read("count_answers")
     held = f"{store.place}, {int(rows[0][0]):,} answers held"
-    if store.place.startswith(("postgres", "postgresql")):
+    if "://" in store.place:
         return Finding("store", "ok", held)
     free = shutil.disk_usage(Path(store.place).parent).free
     if free < ENOUGH_BYTES:
@@ -34,12 +34,12 @@ async def check_store(store: Store) -> Finding:
 
 async def check_ledger(ledger: Ledger) -> Finding:
     """Look for calls whose outcome is not known."""
-    unknown = await ledger.store.read("unknown_calls", limit=1000)
-    if unknown:
+    count, amount = (await ledger.store.read("count_unknown_calls"))[0]
+    if count:
         return Finding(
             "calls",
             "warn",
-            f"{len(unknown)} calls have no known outcome; they may have been billed",
+            f"{count:,} calls have no known outcome; they may have been billed, with {format_money(int(amount or 0))}",
             "`penstock cost --unknown` lists them with the ids that OpenAI can look up.",
         )
     return Finding("calls", "ok", "every call has a known outcome")

@@ -1,7 +1,7 @@
 """What was spent: reserve the worst case before a call leaves, settle the real cost after it.
 
 A budget is a cap because the reservation and the comparison are one transaction. A call
-whose outcome nobody knows keeps its reservation as `held`: it may have been billed.
+whose outcome or price nobody knows keeps its reservation as `held`: it may have cost that much.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from penstock.runtime.dialects import Tx
 from penstock.runtime.store import Store
 
 Budgets = Mapping[str, Money]
-"""Caps by scope: `run:<id>`, `flow:<name>`, `day`, `month`."""
+"""Caps by scope: `run:<id>`, `flow:<name>`, `day`, `month`; `run` and `flow` alone are caps for each one."""
+
+FIRST_LOOK, LONGEST_LOOK = 0.25, 5.0
+"""Seconds between looks at a budget that is reserved in full: another process may settle, or have died."""
 
 
 class Reservation(msgspec.Struct, frozen=True):
@@ -52,7 +55,7 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """How a call ended."""
+    """How a call ended: `done` at a cost (None: unknown), `failed` (as a rule at no cost), or `unknown`."""
 
     reservation: Reservation
     state: Literal["done", "failed", "unknown"]
@@ -66,7 +69,7 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What a scope cost (settled, put aside, held for unknown outcomes) and how many calls ended well."""
+    """What a scope cost (settled, put aside, held for unknown outcomes and prices), and how many calls ended well."""
 
     spent: Money
     reserved: Money
@@ -75,7 +78,7 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class CostRow(msgspec.Struct, frozen=True):
-    """Calls of one day, model, operation, flow and outcome. `held` is what unknown outcomes may have cost."""
+    """Calls of one day, model, operation, flow and outcome. `held` is what unknown outcomes and prices may come to."""
 
     day: str
     model: str
@@ -98,7 +101,7 @@ class Ledger:
         self.store = store
         self.clock = clock
         self.budgets = dict(budgets or {})
-        self._settled = asyncio.Condition()
+        self._change = asyncio.Event()
 
     async def recover(self) -> int:
         """Mark what dead processes left in the air as unknown; returns how many calls that were."""
@@ -124,15 +127,25 @@ class Ledger:
         Raises `StoppedError` `budget.reached` when it can never fit, `FixError` when a cap
         is set but the price of the model is not known.
         """
+        pause = FIRST_LOOK
         while True:
+            change = self._change
             wish = self._wish(run, flow, worst_case, model)
             wish.row.update(operation=operation, connection=connection, model=model, tier=tier)
-            answer: Reservation | _Refusal = await self.store.batch(_reserve, wish)
+            answer: Reservation | _Refusal = await self.store.batch(_reserve, wish, self._withdraw)
             if isinstance(answer, Reservation):
                 return answer
             if answer.spent + (worst_case or 0) > answer.limit or answer.reserved <= 0:
                 raise _budget_reached(answer, worst_case or 0)
-            await self._wait_for_settlement()
+            if not await self._wait(change, pause):
+                pause = min(2 * pause, LONGEST_LOOK)
+                await self.recover()
+
+    def _withdraw(self, answer: Reservation | _Refusal) -> None:
+        """Give back what was put aside for a caller that was cancelled meanwhile: its call never left."""
+        if isinstance(answer, Reservation):
+            self.store.post(settle_calls, Settlement(answer, "failed", self.clock.now(), problem="call.cancelled"))
+            self.wake()
 
     def _wish(self, run: str, flow: str, worst_case: Money | None, model: str) -> _Wish:
         now = self.clock.now()
@@ -158,23 +171,27 @@ class Ledger:
         kind = scope.partition(":")[0]
         return self.budgets.get(scope, self.budgets.get(kind))
 
-    async def _wait_for_settlement(self) -> None:
-        async with self._settled:
-            try:
-                async with asyncio.timeout(0.25):  # another process may be the one that settles
-                    await self._settled.wait()
-            except TimeoutError:
-                return
+    async def _wait(self, change: asyncio.Event, seconds: float) -> bool:
+        """Wait until a call of this process is settled; False when none was in time."""
+        tasks = [asyncio.ensure_future(change.wait()), asyncio.ensure_future(self.clock.sleep(seconds))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return change.is_set()
 
     async def settle(self, settlement: Settlement) -> None:
-        """Record how a call ended and give back what it did not use."""
-        await self.store.batch(settle_calls, settlement)
-        await self.settled()
+        """Record how a call ended and give back what it did not use; a second settlement changes nothing."""
+        try:
+            await self.store.batch(settle_calls, settlement)
+        finally:
+            self.wake()
 
-    async def settled(self) -> None:
-        """Wake those who wait for money to become free."""
-        async with self._settled:
-            self._settled.notify_all()
+    def wake(self) -> None:
+        """Have those who wait for money look again."""
+        self._change.set()
+        self._change = asyncio.Event()
 
     async def spent(self, scope: str) -> Spent:
         """Return the books of a scope such as `run:<id>` or `day:2026-11-20`."""
@@ -187,21 +204,8 @@ class Ledger:
 
 
 def _cost_row(row: Sequence[Any]) -> CostRow:
-    day, model, operation, flow, state, count, cost, reserved, taken, cached, given, unpriced = row
-    return CostRow(
-        _day(int(day)),
-        model,
-        operation,
-        flow,
-        state,
-        int(count),
-        int(cost or 0),
-        int(reserved or 0) if state == "unknown" else 0,
-        int(taken),
-        int(cached),
-        int(given),
-        int(unpriced) if state == "done" else 0,
-    )
+    day, model, operation, flow, state, *sums = row
+    return CostRow(_day(int(day)), model, operation, flow, state, *(int(value or 0) for value in sums))
 
 
 def _day(number: int) -> str:
@@ -263,34 +267,26 @@ def _find_refusal(
 
 
 def settle_calls(tx: Tx, items: Sequence[Settlement]) -> list[None]:
-    """Write how calls ended and move their money from reserved to spent or held."""
+    """Write how calls ended and move their money from reserved to spent or held.
+
+    A call that was given up as unknown may still be settled; one that ended stays as it is.
+    """
+    states = dict(tx.fetch_keys("settled_states", [item.reservation.number for item in items]))
     rows = []
     moves: dict[str, list[int]] = {}
     for item in items:
-        usage = item.usage
-        rows.append(
-            {
-                "id": item.reservation.number,
-                "state": item.state,
-                "cost": item.cost if item.state != "unknown" else None,
-                "input": usage.input,
-                "cached": usage.cached,
-                "cache_write": usage.cache_write,
-                "output": usage.output,
-                "reasoning": usage.reasoning,
-                "served_model": item.served_model,
-                "tier": item.tier,
-                "request_id": item.request_id,
-                "problem": item.problem,
-                "at": item.at,
-            }
-        )
-        reserved = item.reservation.amount or 0
+        before = states.get(item.reservation.number, "sent")
+        if before in ("done", "failed"):
+            continue
+        states[item.reservation.number] = item.state
+        rows.append(_settled_row(item))
+        amount = item.reservation.amount or 0
+        cost = None if item.state == "unknown" else item.cost
         for scope in item.reservation.scopes:
             move = moves.setdefault(scope, [0, 0, 0, 0])
-            move[0] += reserved
-            move[1] += (item.cost or 0) if item.state != "unknown" else 0
-            move[2] += reserved if item.state == "unknown" else 0
+            move[0] += amount if before == "sent" else 0
+            move[1] += cost or 0
+            move[2] += (amount if cost is None else 0) - (amount if before == "unknown" else 0)
             move[3] += item.state == "done"
     tx.run_many("settle_call", rows)
     tx.run_many(
@@ -301,6 +297,25 @@ def settle_calls(tx: Tx, items: Sequence[Settlement]) -> list[None]:
         ],
     )
     return [None] * len(items)
+
+
+def _settled_row(item: Settlement) -> dict[str, Any]:
+    usage = item.usage
+    return {
+        "id": item.reservation.number,
+        "state": item.state,
+        "cost": item.cost if item.state != "unknown" else None,
+        "input": usage.input,
+        "cached": usage.cached,
+        "cache_write": usage.cache_write,
+        "output": usage.output,
+        "reasoning": usage.reasoning,
+        "served_model": item.served_model,
+        "tier": item.tier,
+        "request_id": item.request_id,
+        "problem": item.problem,
+        "at": item.at,
+    }
 
 
 def _abandon(tx: Tx, items: Sequence[tuple[str, float]]) -> list[int]:

@@ -7,7 +7,11 @@ insert into sessions (id, host, pid, command, started_at) values (:id, :host, :p
 update sessions set ended_at = :at where id = :id;
 
 -- name: open_sessions
-select s.id, s.host, s.pid, s.started_at, s.command from sessions s where s.ended_at is null;
+select s.id, s.host, s.pid, s.started_at, s.command from sessions s
+where s.ended_at is null or s.id in (select c.session from calls c where c.state = 'sent');
+
+-- name: count_sessions
+select count(*) from sessions;
 
 -- name: budget
 select spent, reserved, held, calls from budgets where scope = :scope;
@@ -36,6 +40,9 @@ update calls set state = :state, cost = :cost, input = :input, cached = :cached,
   tier = case when :tier = '' then tier else :tier end,
   request_id = :request_id, problem = :problem, settled_at = :at
 where id = :id;
+
+-- name: settled_states
+select id, state from calls where id in (:keys) and state <> 'sent';
 
 -- name: calls_of_session
 select id, run, flow, reserved, sent_at from calls where session = :session and state = 'sent';
@@ -182,13 +189,18 @@ where flow = :flow and run = :run and state in ('rejected', 'conflict', 'unknown
 update dead_letters set resolved_at = :at where run = :run and stage = 'write' and resolved_at is null;
 
 -- name: costs
-select cast(sent_at as bigint) / 86400 as day, model, operation, flow, state, count(*), sum(cost), sum(reserved),
-  sum(input), sum(cached), sum(output), sum(case when cost is null then 1 else 0 end)
+select (cast(sent_at as bigint) - case when cast(sent_at as bigint) > sent_at then 1 else 0 end) / 86400 as day,
+  model, operation, flow, state, count(*), sum(cost),
+  sum(case when cost is null and state in ('unknown', 'done') then reserved else 0 end),
+  sum(input), sum(cached), sum(output), sum(case when cost is null and state = 'done' then 1 else 0 end)
 from calls where sent_at >= :since group by 1, 2, 3, 4, 5 order by 1 desc, 2, 3, 4, 5;
 
 -- name: unknown_calls
 select id, run, flow, operation, model, reserved, sent_at, problem from calls
 where state = 'unknown' order by id desc limit :limit;
+
+-- name: count_unknown_calls
+select count(*), sum(reserved) from calls where state = 'unknown';
 
 -- name: count_answers
 select count(*), coalesce(sum(length(body)), 0), min(at), max(at) from answers;
