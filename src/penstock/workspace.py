@@ -1,6 +1,6 @@
 """Opens a project folder and wires everything: the Python door.
 
-async with Workspace.open(Path("."), sandbox=True) as workspace:
+async with Workspace.open(Path("."), overrides={"sandbox": True}) as workspace:
     plan = await workspace.plan(Path("flow.yaml"))
     report = await workspace.run(Path("flow.yaml"), budget=2.50)
 """
@@ -19,14 +19,15 @@ from penstock.base.errors import FixError, FlowError, InputError, MappingError, 
 from penstock.base.settings import Settings
 from penstock.base.types import Finding, Sink, SnapshotSink, Source, format_money, to_money
 from penstock.flows.bench import Bench
+from penstock.flows.effects import find_match
 from penstock.flows.engine import PAGES_AHEAD, Report, Run
 from penstock.flows.jobs import QUEUE, JobPages
 from penstock.flows.letters import LettersSource
 from penstock.flows.model import Flow, Target, load_flow
 from penstock.flows.pages import PageWorker
 from penstock.flows.plan import Plan, Planner
-from penstock.flows.sample import first_scope, kinds_of
-from penstock.flows.state import FlowState, list_runs
+from penstock.flows.sample import check_samples, kinds_of, read_samples
+from penstock.flows.state import FlowState, RunRow, list_runs
 from penstock.operations.declare import ModelChoice, Operation
 from penstock.runtime import checks
 from penstock.runtime.answers import Answers
@@ -44,6 +45,8 @@ from penstock.vendor.http import Http
 from penstock.vendor.models import Catalogue, Limits, load_catalogue
 from penstock.vendor.openai import OpenAI
 
+SOURCE_CHANGED = ("files.changed", "sql.changed", "brevo.bad-cursor", "source.shrunk")
+"""Why an interrupted run cannot go on where it was: a new one begins, in which what is held costs nothing."""
 SANDBOX_KEY = "sk-sandbox"
 SANDBOX_BREVO_SCALE = 6.0
 """The emulated account has the limits of Brevo's largest plan, so that a demonstration does not wait for writes."""
@@ -139,9 +142,8 @@ class Workspace:
         return {scope: to_money(value) for scope, value in values.items() if value is not None}
 
     def _open_governor(self) -> Governor:
-        url = self.settings.get("database-url")
-        if url:
-            board: Board = PostgresBoard(str(url), self.clock)
+        if self.is_shared:
+            board: Board = PostgresBoard(str(self.settings.get("database-url")), self.clock)
         else:
             place = Path(self.store.place)
             board = SqliteBoard(place.with_name(f"{place.stem}-quota.sqlite"), self.clock)
@@ -208,14 +210,14 @@ class Workspace:
     def choose_model(self, flow: Flow | None = None) -> ModelChoice:
         """Return the model that answers: the flow's own, else the setting."""
         name = (flow.model if flow else None) or str(self.settings.get("model"))
-        return ModelChoice(self.catalogue.find(name))
+        return ModelChoice(self.catalogue.find(name), decisions=bool(self.settings.get("openai.decisions")))
 
     async def open_bench(self, flow: Flow) -> Bench:
         """Open the source, joins and sinks of a flow."""
         joins = {}
         for join in flow.joins:
-            joins[join.name] = await self._open_source(join.kind, join.options, flow)
-        source = await self._open_source(flow.source_kind, flow.source_options, flow)
+            joins[join.name] = await self._open_source(join.kind, join.options, flow, "join", join.name)
+        source = await self._open_source(flow.source_kind, flow.source_options, flow, "source")
         if self.account is not None and not self.account.contacts:
             await self._fill_sandbox(flow, source)
         return Bench(
@@ -231,35 +233,44 @@ class Workspace:
 
     async def _fill_sandbox(self, flow: Flow, source: Source) -> None:
         """Give the emulated Brevo account, while it is empty, the contacts that the flow writes to."""
+        from penstock.sandbox.brevo_wire import RefusedError
+
         for target in flow.targets:
             if target.kind != "brevo" or not target.match.names <= {"record"}:
                 continue
             known: set[str] = set()
             async for page in source.pages():
                 for record in page.records:
-                    with suppress(MappingError):
-                        email = str(target.match.evaluate({"record": record.data}).get("email") or "").lower()
-                        if "@" in email and email not in known:
+                    with suppress(MappingError, RefusedError):  # a record without a proper address
+                        email = str(find_match(target, {"record": record.data}).get("email") or "")
+                        if email and email not in known:
                             known.add(email)
                             self.account.add_contact(email)
 
-    async def _open_source(self, kind: str, options: Mapping[str, Any], flow: Flow) -> Source:
-        source: Source
+    async def _open_source(self, kind: str, options: Mapping[str, Any], flow: Flow, *path: str) -> Source:
+        """Open a source; a wrong option is a `FlowError` at its place in the file."""
+        try:
+            source = await self._build_source(kind, options, flow)
+        except InputError as error:
+            raise FlowError(
+                error.message, code=error.code, hint=error.hint, where=flow.document.place((*path, kind))
+            ) from error
+        self._closing.push_async_callback(source.close)
+        return source
+
+    async def _build_source(self, kind: str, options: Mapping[str, Any], flow: Flow) -> Source:
         if kind == "files":
             from penstock.data.files import files_source
 
-            source = files_source(options, flow.folder)
-        elif kind == "sql":
+            return files_source(options, flow.folder)
+        if kind == "sql":
             from penstock.data.sql import sql_source
 
-            source = sql_source(self._with_environment(options), flow.folder)
-        else:
-            from penstock.data.brevo import BrevoContacts, read_account
+            return sql_source(self._with_environment(options), flow.folder)
+        from penstock.data.brevo import BrevoContacts, read_account
 
-            caller = self.open_brevo()
-            source = BrevoContacts(caller, await read_account(caller), **_brevo_options(options))
-        self._closing.push_async_callback(source.close)
-        return source
+        caller = self.open_brevo()
+        return BrevoContacts(caller, await read_account(caller), **_brevo_options(options))
 
     async def _open_sink(self, target: Target, flow: Flow) -> Sink | SnapshotSink:
         part = target.part
@@ -320,7 +331,13 @@ class Workspace:
         """
         flow = load_flow(path)
         bench = await self.open_bench(flow)
-        return await self._execute(flow, bench, budget, apply_schema, listen, started)
+        await self._check_first(flow, bench, apply_schema)
+        unfinished = await self._unfinished(flow)
+        if unfinished is not None and unfinished.is_of(flow, bench.source):
+            report = await self._execute(flow, bench, unfinished.id, budget, listen, started)
+            if report.problem is None or report.problem.code not in SOURCE_CHANGED:
+                return report
+        return await self._execute(flow, bench, self.clock.new_id("run"), budget, listen, started)
 
     async def retry(
         self,
@@ -337,22 +354,21 @@ class Workspace:
         flow = load_flow(Path(rows[0].path))
         bench = await self.open_bench(flow)
         bench.source = LettersSource(self.store, run_id)
+        await self._check_first(flow, bench, False)
+        await self._unfinished(flow)
         new_run = self.clock.new_id("run")
         await FlowState(self.store, flow.name).plan_failed_effects(run_id, new_run, self.clock.now())
-        return await self._execute(flow, bench, budget, False, listen, started, new_run)
+        return await self._execute(flow, bench, new_run, budget, listen, started)
 
     async def _execute(
         self,
         flow: Flow,
         bench: Bench,
+        run_id: str,
         budget: float | None,
-        apply_schema: bool,
         listen: Callable[[Progress], None] | None,
         started: Callable[[Run], None] | None,
-        run_id: str = "",
     ) -> Report:
-        await self._check_sinks(flow, bench, apply_schema)
-        run_id = run_id or await self._run_id(flow, bench.source)
         limit = budget if budget is not None else flow.budget
         if limit is not None:
             self.ledger.budgets[f"run:{run_id}"] = to_money(limit)
@@ -369,7 +385,7 @@ class Workspace:
     @property
     def is_shared(self) -> bool:
         """Whether several processes may work on the same runs: on PostgreSQL only."""
-        return bool(self.settings.get("database-url"))
+        return str(self.settings.get("database-url") or "").startswith(("postgresql://", "postgres://"))
 
     async def _start_jobs(self, duty: Duty) -> JobPages:
         """Begin to work on pages as durable jobs; raises `StoppedError` when another process holds the file."""
@@ -394,7 +410,11 @@ class Workspace:
                 where=rows[0].path,
                 hint="Deploy the same files to every worker, then run the command again.",
             )
-        return PageWorker(flow, await self.open_bench(flow), run_id, Progress(self.clock, run_id))
+        bench = await self.open_bench(flow)
+        kind, _, retried = rows[0].source.partition(":")
+        if kind == LettersSource.KIND:
+            bench.source = LettersSource(self.store, retried)
+        return PageWorker(flow, bench, run_id, Progress(self.clock, run_id))
 
     async def serve_worker(self, stop: asyncio.Event) -> None:
         """Work on pages of other processes' runs until `stop` is set; PostgreSQL only."""
@@ -473,10 +493,11 @@ class Workspace:
         keys = [bytes.fromhex(part) for row in rows for part in str(row[0]).split(",") if part]
         return await self.answers.forget(keys)
 
-    async def _run_id(self, flow: Flow, source: Source) -> str:
+    async def _unfinished(self, flow: Flow) -> RunRow | None:
+        """Return the run of the flow that can go on; raises `FixError` when a living process is at it."""
         unfinished = await FlowState(self.store, flow.name).unfinished_run()
         if unfinished is None:
-            return self.clock.new_id("run")
+            return None
         alive = {row[0] for row in await self.store.read("open_sessions")}
         if unfinished.state == "running" and unfinished.session in alive:
             raise FixError(
@@ -484,13 +505,13 @@ class Workspace:
                 code="run.already-running",
                 hint="Wait for it, or stop that process; then run the same command again.",
             )
-        is_same = unfinished.definition_hash == flow.hash and unfinished.source == source.identity()
-        return unfinished.id if is_same else self.clock.new_id("run")
+        return unfinished
 
-    async def _check_sinks(self, flow: Flow, bench: Bench, apply_schema: bool) -> None:
-        sample = await first_scope(flow, bench.source)
+    async def _check_first(self, flow: Flow, bench: Bench, apply_schema: bool) -> None:
+        samples = await read_samples(flow, bench.source, bench.joins)
+        check_samples(flow, samples)
         for target, sink in bench.sinks:
-            kinds = kinds_of(target, sample)
+            kinds = kinds_of(target, samples)
             create = getattr(sink, "create_missing", None)
             if apply_schema and create is not None:
                 await create(kinds)
@@ -509,7 +530,11 @@ def _brevo_options(options: Mapping[str, Any]) -> dict[str, Any]:
     known = ("lists", "segment")
     for name in options:
         if name not in known:
-            raise FlowError(f"the source brevo has no option {name!r}", hint="It takes lists or segment.")
+            raise InputError(
+                f"the source brevo has no option {name!r}",
+                code="input.unknown-option",
+                hint="It takes lists or segment.",
+            )
     return dict(options)
 
 

@@ -57,6 +57,12 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
         repair="export BREVO_API_KEY=…   (or run in the sandbox: add --sandbox)",
     ),
+    _setting(
+        "openai.decisions",
+        "flag",
+        "Whether the endpoint has the Decisions API; without it answers come as structured output.",
+        default=True,
+    ),
     _setting("brevo.base-url", "url", "Where Brevo is reached.", default="https://api.brevo.com/v3"),
     _setting("brevo.timeout", "number", "Seconds to wait for an answer.", default=60.0),
     _setting(
@@ -167,7 +173,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _convert(setting: Setting, value: Any, origin: str) -> Any:
     try:
         if setting.kind in ("number", "money"):
-            return float(value)
+            return _to_number(value)
         if setting.kind == "flag":
             return _to_flag(value)
         if setting.kind == "url" and not str(value).startswith(("http://", "https://")):
@@ -178,6 +184,13 @@ def _convert(setting: Setting, value: Any, origin: str) -> Any:
             f"the setting {setting.name} from {origin} is not a {setting.kind}: {error}",
             hint=f"{setting.help} Change it with {setting.env}=…",
         ) from error
+
+
+def _to_number(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number <= 1e12:  # also refuses NaN
+        raise ValueError(f"{value!r} is not between 0 and 10^12")
+    return number
 
 
 def _to_flag(value: Any) -> bool:

@@ -116,8 +116,8 @@ def run(
     An interrupted or killed run goes on with the same command: what was bought is not
     bought again, what was confirmed is not written again.
     """
-    if budget is not None and budget <= 0:
-        raise FixError("--budget must be more than 0", code="settings.invalid")
+    if budget is not None and not 0 < budget <= 1e9:  # also refuses NaN
+        raise FixError("--budget is an amount in dollars, more than 0", code="settings.invalid", hint="--budget 2.50")
     if model:
         given.overrides["model"] = model
     if budget is not None:

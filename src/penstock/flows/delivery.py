@@ -15,42 +15,59 @@ FEW, FEW_TOGETHER, MANY_TOGETHER = 500, 100, 10_000
 bring over as one import."""
 MAX_ATTEMPTS = 8
 """Times that a write may be put off before the run stops; it stays planned."""
+MAX_LOOKS = 5
+"""Times that writes without an answer are looked up in one run."""
+
+Failed = list[tuple[Effect, Outcome]]
 
 
 class Delivery:
-    """Writes the planned effects of one sink, and finds out what became of those that were in the air."""
+    """Writes the planned effects of one sink; `told` hears how many more are confirmed."""
 
-    def __init__(self, state: FlowState, sink: Sink, name: str, kind: str, clock: Clock) -> None:
+    def __init__(
+        self, state: FlowState, sink: Sink, name: str, kind: str, clock: Clock, told: Callable[[int], None]
+    ) -> None:
         self.state = state
         self.sink = sink
         self.name = name
         self.kinds = ("event", "attributes") if kind == "brevo" else ("row",)
         self.clock = clock
+        self.told = told
 
-    async def recover(self) -> int:
-        """Look up writes whose outcome nobody noted; what is certainly not there is planned again."""
-        found = 0
+    async def recover(self) -> Failed:
+        """Look up writes whose outcome nobody noted; what is certainly not there is planned again.
+
+        Returns those that turned out to be refused.
+        """
+        failed: Failed = []
         while lost := await self.state.lost_effects(self.name, FEW):
             outcomes = await self.sink.find([_change(effect) for effect in lost])
-            settled = [(effect, outcome) for effect, outcome in zip(lost, outcomes, strict=True)]
-            await self.state.note_outcomes(self.name, settled, self.clock.now())
-            found += len(lost)
+            failed += await self._note(lost, outcomes)
             if all(outcome.state == "unknown" for outcome in outcomes):
                 break
-        return found
-
-    async def deliver(self, stop: asyncio.Event, told: Callable[[int], None]) -> list[tuple[Effect, Outcome]]:
-        """Write everything that is planned; returns the writes that were refused, and those nobody knows about."""
-        failed = await self._drain(stop, told)
-        if any(
-            outcome.state == "unknown" for _, outcome in failed
-        ):  # an answer was lost: look, and write what is not there
-            await self.recover()
-            failed = [pair for pair in failed if pair[1].state != "unknown"] + await self._drain(stop, told)
         return failed
 
-    async def _drain(self, stop: asyncio.Event, told: Callable[[int], None]) -> list[tuple[Effect, Outcome]]:
-        failed: list[tuple[Effect, Outcome]] = []
+    async def deliver(self, stop: asyncio.Event) -> Failed:
+        """Write everything that is planned; returns the writes that were refused.
+
+        Raises `UnavailableError` when the target takes no writes, or tells nothing about those
+        that were sent; the same run goes on with them.
+        """
+        failed = await self._drain(stop)
+        for _ in range(MAX_LOOKS):
+            if not await self.state.lost_effects(self.name, 1):  # otherwise an answer was lost
+                return failed
+            failed += await self.recover() + await self._drain(stop)
+        if await self.state.lost_effects(self.name, 1):
+            raise UnavailableError(
+                f"{self.sink.describe()} does not tell what became of some writes",
+                code="sink.unknown-outcome",
+                hint="Nothing is lost. Run the same command again later: it looks them up before it writes them again.",
+            )
+        return failed
+
+    async def _drain(self, stop: asyncio.Event) -> Failed:
+        failed: Failed = []
         together = FEW_TOGETHER if await self.state.open_effects(self.name) <= FEW else MANY_TOGETHER
         for kind in self.kinds:
             while not stop.is_set():
@@ -58,35 +75,37 @@ class Delivery:
                 if not batch:
                     break
                 outcomes = await self._write(batch)
-                pairs = list(zip(batch, outcomes, strict=True))
-                await self.state.note_outcomes(self.name, pairs, self.clock.now())
-                failed += [pair for pair in pairs if pair[1].state in ("rejected", "conflict", "unknown")]
-                told(sum(outcome.state == "confirmed" for outcome in outcomes))
+                failed += await self._note(batch, outcomes)
                 if all(outcome.state == "later" for outcome in outcomes):
-                    attempts = max(effect.attempts for effect in batch)
-                    if attempts >= MAX_ATTEMPTS:
-                        raise UnavailableError(
-                            f"{self.sink.describe()} takes no writes: {_reason(outcomes)}",
-                            code="sink.unavailable",
-                            hint="Nothing is lost. Run the same command again later: it goes on with the writes.",
-                        )
-                    await self.clock.sleep(min(0.5 * 2.0**attempts, 60.0))
+                    await self._wait(batch, outcomes)
         return failed
+
+    async def _note(self, effects: Sequence[Effect], outcomes: Sequence[Outcome]) -> Failed:
+        pairs = list(zip(effects, outcomes, strict=True))
+        await self.state.note_outcomes(self.name, pairs, self.clock.now())
+        self.told(sum(outcome.state == "confirmed" for outcome in outcomes))
+        return [pair for pair in pairs if pair[1].state in ("rejected", "conflict")]
+
+    async def _wait(self, batch: Sequence[Effect], outcomes: Sequence[Outcome]) -> None:
+        attempts = max(effect.attempts for effect in batch)
+        if attempts >= MAX_ATTEMPTS:
+            reason = next((outcome.problem.message for outcome in outcomes if outcome.problem), "come back later")
+            raise UnavailableError(
+                f"{self.sink.describe()} takes no writes: {reason}",
+                code="sink.unavailable",
+                hint="Nothing is lost. Run the same command again later: it goes on with the writes.",
+            )
+        await self.clock.sleep(min(0.5 * 2.0**attempts, 60.0))
 
     async def _write(self, batch: list[Effect]) -> list[Outcome]:
         try:
             return await self.sink.write([_change(effect) for effect in batch])
         except UnavailableError as error:
-            state = "unknown" if error.sent else "later"
-            return [Outcome(state, Problem.from_error(error)) for _ in batch]  # type: ignore[arg-type]
-        except PenstockError:
-            later = [(effect, Outcome("later")) for effect in batch]
-            await self.state.note_outcomes(self.name, later, self.clock.now())
+            problem = Problem.from_error(error)
+            return [Outcome("unknown" if error.sent else "later", problem) for _ in batch]
+        except PenstockError:  # some may be written: they are looked up before they are written again
+            await self.state.note_outcomes(self.name, [(one, Outcome("unknown")) for one in batch], self.clock.now())
             raise
-
-
-def _reason(outcomes: Sequence[Outcome]) -> str:
-    return next((outcome.problem.message for outcome in outcomes if outcome.problem), "it asks to come back later")
 
 
 def _change(effect: Effect) -> Change:

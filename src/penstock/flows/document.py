@@ -8,14 +8,16 @@ from typing import Any
 from penstock.base.errors import FlowError
 
 MAX_BYTES = 1_000_000
+MAX_VALUES, MAX_DEPTH = 100_000, 50
 
 
 class Document:
-    """A parsed YAML file; `place(path)` says where a value stands."""
+    """A parsed YAML file: `plain` is its content, `place(path)` says where a value stands."""
 
-    def __init__(self, path: Path, data: Any) -> None:
+    def __init__(self, path: Path, data: Any, plain: Any) -> None:
         self.path = path
         self.data = data
+        self.plain = plain
 
     def place(self, path: tuple[Any, ...]) -> str:
         """Return `file:line:column` of the value at `path`, or of the nearest thing around it."""
@@ -46,7 +48,7 @@ def _position(node: Any, part: Any) -> tuple[int, int] | None:
 def read_document(path: Path) -> Document:
     """Read and parse a file; raises `FlowError` with line and column when it is not YAML."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.error import MarkedYAMLError
 
     try:
         content = path.read_bytes()
@@ -72,7 +74,7 @@ def read_document(path: Path) -> Document:
             where=where,
             hint="Check the indentation and that text with `: ` or `#` in it is quoted.",
         ) from error
-    except (YAMLError, ValueError) as error:
+    except Exception as error:  # the parser fails in many ways on text that is hardly YAML
         raise FlowError(f"not valid YAML: {error}", code="flow.yaml", where=str(path)) from error
     if not isinstance(data, dict):
         raise FlowError(
@@ -81,10 +83,40 @@ def read_document(path: Path) -> Document:
             where=f"{path}:1:1",
             hint="See examples/feedback/flow.yaml.",
         )
-    return Document(path, data)
+    return Document(path, data, to_plain(data, path))
+
+
+def to_plain(data: Any, path: Path) -> Any:
+    """Turn the parser's own types into plain Python, so that equal files have equal text.
+
+    Raises `FlowError` when anchors repeat so much, or themselves, that the file has no end.
+    """
+    left = MAX_VALUES
+
+    def convert(node: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0 or depth > MAX_DEPTH:
+            raise FlowError(
+                f"the file holds more than {MAX_VALUES:,} values or more than {MAX_DEPTH} levels",
+                code="flow.too-large",
+                where=f"{path}:1:1",
+                hint="Write it without anchors (`&name`) that repeat large parts.",
+            )
+        if isinstance(node, dict):
+            return {str(key): convert(value, depth + 1) for key, value in node.items()}
+        if isinstance(node, (list, set)):
+            return [convert(value, depth + 1) for value in node]
+        if isinstance(node, bool) or node is None:
+            return node
+        if isinstance(node, int):
+            return int(node)
+        return float(node) if isinstance(node, float) else str(node)
+
+    return convert(data, 0)
 
 
 def _others(path: Path) -> str:
     folder = path.parent if path.parent.is_dir() else Path()
-    found = sorted(str(other) for other in folder.glob("**/*.yaml"))[:5]
+    found = sorted(str(other) for pattern in ("*.yaml", "*/*.yaml") for other in folder.glob(pattern))[:5]
     return "Found instead: " + ", ".join(found) if found else "Give the path of a flow file."

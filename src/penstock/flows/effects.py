@@ -8,20 +8,28 @@ from typing import Any
 from penstock.base.errors import MappingError
 from penstock.base.types import Problem, Sink, SnapshotSink
 from penstock.features.summary import summarize_feedback
-from penstock.flows.judge import Work
 from penstock.flows.model import Flow, Target
 from penstock.flows.state import Effect, Item, hash_effect
+from penstock.flows.work import Work, fold_key
 
 
-def wanted_values(target: Target, scope: dict[str, Any]) -> Effect:
-    """Return what one target should hold; raises `MappingError` when a value cannot be built."""
-    match = {name: value for name, value in target.match.evaluate(scope).items() if value not in (None, "")}
-    if not match:
+def find_match(target: Target, scope: dict[str, Any]) -> dict[str, Any]:
+    """Return what identifies the target, with addresses in one form; raises `MappingError` when nothing does."""
+    found = {name: value for name, value in target.match.evaluate(scope).items() if value not in (None, "")}
+    if not found:
         raise MappingError(
             f"sink.{target.kind}.match is empty for this record",
             code="mapping.no-match",
             hint="Filter such records with `where`, or match by another identifier.",
         )
+    if target.kind == "brevo" and isinstance(found.get("email"), str):
+        found["email"] = fold_key(found["email"])
+    return found
+
+
+def wanted_values(target: Target, scope: dict[str, Any]) -> Effect:
+    """Return what one target should hold; raises `MappingError` when a value cannot be built."""
+    match = find_match(target, scope)
     fields = {name: expression.evaluate(scope) for name, expression in target.fields.items()}
     name = "|".join(f"{key}={match[key]}" for key in sorted(match))
     kind = "attributes" if target.kind == "brevo" else "row"
@@ -31,7 +39,7 @@ def wanted_values(target: Target, scope: dict[str, Any]) -> Effect:
 def wanted_event(target: Target, work: Work) -> Effect:
     """Return the event of one judged record; its id comes from the record and what was judged."""
     assert target.event is not None  # noqa: S101 - asked only of targets with an event
-    match = {name: value for name, value in target.match.evaluate(work.scope).items() if value not in (None, "")}
+    match = find_match(target, work.scope)
     fields: dict[str, Any] = {
         "name": target.event.name,
         "date": target.event_date.evaluate(work.scope) if target.event_date else None,

@@ -18,6 +18,7 @@ from penstock.base.types import Outcome, Page, Problem, Sink
 from penstock.flows.bench import PAGE, Bench
 from penstock.flows.delivery import Delivery
 from penstock.flows.effects import sink_name
+from penstock.flows.judge import fill_joins
 from penstock.flows.model import Flow
 from penstock.flows.pages import Here, PageRunner, PageWorker, Tally
 from penstock.flows.state import Counts, Effect, FlowState, Letter
@@ -67,7 +68,7 @@ class Run:
         self.counts = Counts()
         self.failures: list[Problem] = []
         self.deliveries = [
-            Delivery(self.state, sink, sink_name(target, sink), target.kind, bench.clock)
+            Delivery(self.state, sink, sink_name(target, sink), target.kind, bench.clock, self._told_written)
             for target, sink in bench.sinks
             if isinstance(sink, Sink)
         ]
@@ -91,10 +92,11 @@ class Run:
         problem: PenstockError | None = None
         try:
             for delivery in self.deliveries:
-                await delivery.recover()
-            await self._fill_joins()
+                await self._bury_effects(await delivery.recover())
+            await fill_joins(self.state, self.id, self.bench.joins, PAGE)
             await self._read_all()
             await self._deliver()
+            self._check_stopped()
             await self._replace_snapshots()
         except PenstockError as error:
             problem = error
@@ -128,11 +130,6 @@ class Run:
         books = await self.bench.caller.ledger.spent(f"run:{self.id}")
         self.counts.calls, self.counts.cost = books.calls, books.spent
 
-    async def _fill_joins(self) -> None:
-        for name, source in self.bench.joins.items():
-            async for page in source.pages(size=PAGE):
-                await self.state.fill_lookup(self.id, name, [(row.key, row.data) for row in page.records])
-
     async def _read_all(self) -> None:
         """Work on several pages at once, and move the cursor in the order of the source."""
         under_way: deque[asyncio.Task[tuple[Page, Tally]]] = deque()
@@ -147,9 +144,15 @@ class Run:
                     break
             while under_way:
                 await self._take_up(await under_way.popleft())
-        finally:
-            for task in under_way:  # one page stopped the run: the others end, so that what they bought is kept
-                await asyncio.gather(task, return_exceptions=True)
+        except asyncio.CancelledError:
+            for task in under_way:
+                task.cancel()
+            raise
+        finally:  # one page stopped the run: the others end, so that what they bought is kept
+            await asyncio.gather(*under_way, return_exceptions=True)
+        self._check_stopped()
+
+    def _check_stopped(self) -> None:
         if self._stopped_by is not None:
             raise self._stopped_by
 
@@ -176,8 +179,7 @@ class Run:
         self._written_at = self.clock.monotonic()
         self.progress.stage = "write"
         for delivery in self.deliveries:
-            failed = await delivery.deliver(self._stop, self._told_written)
-            await self._bury_effects(failed)
+            await self._bury_effects(await delivery.deliver(self._stop))
         self.progress.stage = "read"
 
     def _told_written(self, confirmed: int) -> None:
@@ -191,7 +193,7 @@ class Run:
                 0,
                 self.id,
                 "write",
-                "",
+                effect.target,
                 effect.target,
                 outcome.problem or Problem(f"sink.{outcome.state}", f"the write is {outcome.state}"),
                 {"match": effect.match, "fields": effect.fields, "kind": effect.kind},
@@ -209,5 +211,7 @@ class Run:
             rows = (
                 {**effect.match, **effect.fields} async for page in self.state.effect_pages(name) for effect in page
             )
-            self._told_written(await sink.replace(rows))
+            changed = await self.state.open_effects(name)
+            await sink.replace(rows)
+            self._told_written(changed)
             await self.state.confirm_all(name, self.clock.now())

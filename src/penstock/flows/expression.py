@@ -106,11 +106,8 @@ def _look_up(path: list[str], source: str, scope: Scope) -> Any:
 
 def missing(name: str, source: str, holder: Any) -> MappingError:
     """Return the error for a field that is not there, with the nearest right name."""
-    known = [str(key) for key in holder] if isinstance(holder, Mapping) else []
     return MappingError(
-        f"there is no {name!r} in ${{{{ {source} }}}}",
-        code="mapping.missing-field",
-        hint=suggest(name, known),
+        f"there is no {name!r} in ${{{{ {source} }}}}", code="mapping.missing-field", hint=suggest(name, _keys(holder))
     )
 
 
@@ -122,7 +119,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     if close:
         right = next(name for name in names if name.lower() == close[0])
         return f"Did you mean {right}? (known: {listed})"
-    return f"Known here: {listed}." if listed else "Nothing is known here."
+    return f"Known here: {listed}." if listed else "It holds nothing here; `| default('')` allows for that."
 
 
 def _compile_jinja(source: str) -> Expression:
@@ -144,16 +141,23 @@ def _compile_jinja(source: str) -> Expression:
             if isinstance(value, jinja2.Undefined):
                 str(value)  # a strict undefined raises what is missing
         except jinja2.UndefinedError as error:
+            known = [key for root in names for key in _keys(scope.get(root))]
             raise MappingError(
                 f"${{{{ {source} }}}}: {error.message}",
                 code="mapping.missing-field",
-                hint=suggest("", [f"{root}.{key}" for root in names for key in _keys(scope.get(root))]),
+                hint=suggest(_missing_name(str(error.message)), known),
             ) from error
         except Exception as error:
             raise MappingError(f"${{{{ {source} }}}} failed: {error}", code="mapping.failed") from error
         return value
 
     return Expression(source, frozenset(names), make)
+
+
+def _missing_name(message: str) -> str:
+    """Return the name that the engine's complaint quotes last: `'dict object' has no attribute 'emial'`."""
+    quoted = re.findall(r"'([^']*)'", message)
+    return quoted[-1] if quoted else ""
 
 
 def _keys(value: Any) -> list[str]:

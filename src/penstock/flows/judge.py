@@ -4,106 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from penstock.base.errors import FixError, InputError, MappingError, PenstockError
-from penstock.base.types import Problem, Record
+from penstock.base.errors import DefectError, FixError, InputError, MappingError, PenstockError, UnavailableError
+from penstock.base.types import Record, Source
 from penstock.flows.model import Flow, Step
-from penstock.flows.state import FlowState, Item
+from penstock.flows.state import FlowState
+from penstock.flows.work import Purchases, Sorted, Wanted, Work, fold_key, repeated_key, to_time
 from penstock.operations.declare import Fields, ModelChoice
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
+from penstock.runtime.steps import as_penstock_error
+
+GIVE_UP_AFTER = 3
+"""Calls in a row that failed in every attempt, none answered between them, that count as the vendor being down."""
 
 _encode = msgspec.json.Encoder(order="sorted", enc_hook=lambda part: part.__dict__).encode
-
-
-@dataclass(slots=True)
-class Work:
-    """One record on its way through the steps."""
-
-    record: Record
-    scope: dict[str, Any]
-    owner: str
-    dated: float | None
-    known: Item | None = None
-    outputs: dict[str, Any] = field(default_factory=dict)
-    prints: list[bytes] = field(default_factory=list)
-    answers: list[str] = field(default_factory=list)
-    fresh: bool = False
-    """Some step was asked again, so that the result may be new."""
-    problem: Problem | None = None
-    stage: str = ""
-
-    def fail(self, stage: str, error: PenstockError) -> None:
-        """Take the record out of the run and remember why."""
-        self.stage = stage
-        self.problem = Problem.from_error(error, self.record.where)
-
-    def is_reached(self, steps: int) -> bool:
-        """Tell whether the record has its result, or failed."""
-        return self.problem is not None or len(self.outputs) == steps
-
-    def item(self) -> Item:
-        """Return what is to be remembered of this record."""
-        return Item(
-            self.record.key,
-            self.owner,
-            b"".join(self.prints),
-            "failed" if self.problem else "done",
-            self.outputs,
-            self.dated,
-            ",".join(self.answers),
-            self.record.where,
-        )
-
-
-@dataclass(slots=True)
-class Sorted:
-    """A page, sorted by what must be done."""
-
-    works: list[Work] = field(default_factory=list)
-    filtered: int = 0
-    duplicates: list[Work] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Wanted:
-    """What a step needs for one record: the input, and the request when one must be sent."""
-
-    work: Work
-    input: Fields
-    ask: Ask
-    key: bytes
-
-
-class Purchases:
-    """Counts what a page bought and what it had already."""
-
-    def __init__(self) -> None:
-        self.calls = self.cached = self.cost = self.tokens = self.saved = 0
-
-    def add(self, answer: Answer) -> None:
-        """Count one answer."""
-        if answer.cached:
-            self.cached += 1
-            self.saved += answer.cost or 0
-            return
-        self.calls += 1
-        self.cost += answer.cost or 0
-        self.tokens += answer.usage.input + answer.usage.output
 
 
 class Judge:
     """Runs the steps of one flow over pages of records."""
 
     def __init__(
-        self, flow: Flow, state: FlowState, caller: Caller, choice: ModelChoice, run: str, in_flight: int
+        self,
+        flow: Flow,
+        state: FlowState,
+        caller: Caller,
+        choice: ModelChoice,
+        run: str,
+        in_flight: int,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
+        """Judge for `run`; `tell` hears what a person should know while it works."""
         self.flow = flow
         self.state = state
         self.caller = caller
@@ -112,13 +47,16 @@ class Judge:
         self.stopped_by: PenstockError | None = None
         self._in_flight = in_flight
         self._slots = asyncio.Semaphore(in_flight)
+        self._tell = tell
+        self._given_up: list[Work] = []
+        self._was_answered = False
 
     async def sort(self, records: Sequence[Record]) -> Sorted:
         """Build the scope of each record, filter, and tell repeated keys apart."""
         joined = await self._join(records)
         known = await self.state.items([record.key for record in records])
         result = Sorted()
-        seen: set[str] = set()
+        seen: dict[str, Work] = {}
         for record, extra in zip(records, joined, strict=True):
             work = Work(record, {"record": record.data, **extra}, record.key, None, known.get(record.key))
             try:
@@ -128,17 +66,31 @@ class Judge:
                 self._place(work)
             except MappingError as error:
                 work.fail("prepare", error)
-            if record.key in seen or self._was_seen(work):
-                result.duplicates.append(work)
+            first = seen.setdefault(record.key, work)
+            if first is work and not self._was_seen(work):
+                result.works.append(work)
                 continue
-            seen.add(record.key)
-            result.works.append(work)
+            same = first.record.data == record.data if first is not work else self._is_as_kept(work)
+            if not same:
+                work.fail("prepare", repeated_key(record.key))
+            result.duplicates.append(work)
         return result
 
     def _was_seen(self, work: Work) -> bool:
         """Tell whether this run already met the key at another place of the source."""
         known = work.known
-        return known is not None and bool(self.run) and known.run == self.run and known.place != work.record.where
+        return known is not None and known.was_met(self.run) and known.place != work.record.where
+
+    def _is_as_kept(self, work: Work) -> bool:
+        """Tell whether a repeated record says what the kept one says: same owner, date and input of the first step."""
+        known, step = work.known, self.flow.steps[0]
+        if known is None or work.problem is not None or (known.owner, known.dated) != (work.owner, work.dated):
+            return False
+        try:
+            given = step.operation.parse({name: value.evaluate(work.scope) for name, value in step.inputs.items()})
+        except PenstockError:
+            return False
+        return known.fingerprint[:16] == self._fingerprint(step, given)
 
     def _place(self, work: Work) -> None:
         summarize = self.flow.summarize
@@ -147,7 +99,7 @@ class Judge:
         owner = summarize.by.evaluate(work.scope)
         if owner is None or not str(owner).strip():
             raise MappingError("the record belongs to nobody: summarize.by is empty", code="mapping.no-owner")
-        work.owner = str(owner).strip()
+        work.owner = fold_key(str(owner))
         if summarize.at is not None:
             work.dated = to_time(summarize.at.evaluate(work.scope))
 
@@ -160,7 +112,7 @@ class Judge:
                     value = join.on.evaluate({"record": record.data})
                 except MappingError:
                     value = None
-                keys.append("" if value is None else str(value).strip())
+                keys.append("" if value is None else fold_key(str(value)))
             rows = await self.state.look_up(self.run or "plan", join.name, sorted({key for key in keys if key}))
             for extra, key in zip(extras, keys, strict=True):
                 extra[join.name] = rows.get(key, {})
@@ -173,16 +125,12 @@ class Judge:
         """
         purchases = Purchases()
         for index, step in enumerate(self.flow.steps):
-            wanted = self.prepare(index, step, works)
-            held = await self.caller.answers.get_many([want.key for want in wanted])
-            missing: dict[bytes, list[Wanted]] = {}
-            for want in wanted:
-                if want.key in held:
-                    await self._finish(step, want, held, purchases)
-                else:
-                    missing.setdefault(want.key, []).append(want)
-            if missing and self.stopped_by is None:
-                await self._buy(step, missing, purchases)
+            choice = None
+            while choice is not self.choice:  # it changes when the endpoint turns out to lack the Decisions API
+                choice = self.choice
+                await self._ask(step, self.prepare(index, step, works), purchases)
+        if self._given_up and not self._was_answered and self.stopped_by is None:
+            self._declare_down()
         return purchases
 
     def prepare(self, index: int, step: Step, works: Sequence[Work]) -> list[Wanted]:
@@ -191,21 +139,19 @@ class Judge:
         varying = {name: value for name, value in step.inputs.items() if value.names}
         constants = {name: value.evaluate({}) for name, value in step.inputs.items() if not value.names}
         for work in works:
-            if work.problem is not None:
-                continue
+            if work.problem is not None or len(work.outputs) != index:
+                continue  # failed, not reached by the step before, or done
             try:
                 values = {**constants, **{name: value.evaluate(work.scope) for name, value in varying.items()}}
                 given = step.operation.parse(values)
                 print_ = self._fingerprint(step, given)
-                work.prints.append(print_)
-                output = _unchanged_output(work.known, index, step, print_)
-                if output is not None:
-                    self._keep(work, step, output)
+                work.prints[index:] = [print_]
+                if self._take_known(work, index, step, print_):
                     continue
                 work.fresh = True
                 prepared = step.operation.prepare(given, self.choice)
             except PenstockError as error:
-                if error.recovery == "stop":
+                if _stops_run(error):
                     raise
                 work.fail("prepare", error)
                 continue
@@ -214,6 +160,17 @@ class Judge:
             else:
                 self._keep(work, step, prepared.model_dump(mode="json"))
         return wanted
+
+    def _take_known(self, work: Work, index: int, step: Step, fingerprint: bytes) -> bool:
+        """Take the kept result of a step when the record was judged on exactly this before."""
+        known = work.known
+        if known is None or known.state != "done" or known.fingerprint[16 * index : 16 * index + 16] != fingerprint:
+            return False
+        if step.name not in known.output:
+            return False
+        self._keep(work, step, known.output[step.name])
+        work.answers += [part for part in known.answers.split(",") if part]
+        return True
 
     def _fingerprint(self, step: Step, given: Fields) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
@@ -233,9 +190,7 @@ class Judge:
         try:
             done = await step.operation.perform(asker, want.input, self.choice, prepared=want.ask)
         except PenstockError as error:
-            if error.recovery == "stop" or (isinstance(error, FixError) and not isinstance(error, InputError)):
-                raise
-            want.work.fail("call", error)
+            self._take_failure(want, error)
             return
         finally:
             for answer in asker.used:
@@ -243,27 +198,75 @@ class Judge:
         want.work.answers += [self.caller.address(ask).hex() for ask in asker.asked]
         self._keep(want.work, step, done.output.model_dump(mode="json"))
 
-    async def _buy(self, step: Step, missing: Mapping[bytes, list[Wanted]], purchases: Purchases) -> None:
-        async def buy(key: bytes, wants: list[Wanted]) -> None:
-            async with self._slots:
-                if self.stopped_by is None:
-                    await self._finish(step, wants[0], {}, purchases)
-            if len(wants) > 1 and self.stopped_by is None:  # equal requests of one page: asked once, read for each
-                again = await self.caller.answers.get_many([key])
-                for want in wants[1:]:
-                    await self._finish(step, want, again, purchases)
+    def _take_failure(self, want: Wanted, error: PenstockError) -> None:
+        """Sort a failed call: the record's own, the endpoint's, or one that stops the run, which is raised."""
+        if error.code == "openai.endpoint-missing" and want.ask.path == "/decisions":
+            self._leave_decisions()
+        elif isinstance(error, UnavailableError):
+            want.work.fail("call", error)
+            self._given_up.append(want.work)
+            if self.stopped_by is not None or len(self._given_up) >= GIVE_UP_AFTER:
+                self._declare_down()
+        elif _stops_run(error):
+            raise error
+        else:
+            want.work.fail("call", error)
 
-        waiting = iter(missing.items())
+    def _leave_decisions(self) -> None:
+        """Ask for structured output from now on: what has no result yet is prepared again."""
+        if self.choice.decisions:
+            self.choice = msgspec.structs.replace(self.choice, decisions=False)
+            if self._tell is not None:
+                self._tell("This endpoint has no Decisions API: going on with structured output.")
+
+    def _declare_down(self) -> None:
+        """Stop the run; the records whose calls failed last are not at fault, and count as not reached."""
+        reason = self._given_up[-1].problem
+        for work in self._given_up:
+            work.problem = None
+        self._given_up.clear()
+        self.stop(
+            UnavailableError(
+                f"the vendor answers no call: {reason.message if reason else ''}",
+                code=reason.code if reason else None,
+                hint="Nothing is lost. Run the same command again later: it goes on where it stopped.",
+            )
+        )
+
+    def was_answered(self) -> None:
+        """Note that the vendor answers: calls that failed before failed for reasons of their own."""
+        self._was_answered = True
+        self._given_up.clear()
+
+    async def _ask(self, step: Step, wanted: Sequence[Wanted], purchases: Purchases) -> None:
+        """Read the answers that are held, and buy the others; equal requests are bought once."""
+        held = await self.caller.answers.get_many([want.key for want in wanted])
+        groups: dict[bytes, list[Wanted]] = {}
+        for want in wanted:
+            groups.setdefault(want.key, []).append(want)
+
+        async def take(key: bytes, wants: list[Wanted]) -> None:
+            answers: Mapping[bytes, Answer] = {key: held[key]} if key in held else {}
+            if not answers:
+                async with self._slots:
+                    if self.stopped_by is None:
+                        await self._finish(step, wants.pop(0), {}, purchases)
+                answers = await self.caller.answers.get_many([key]) if wants else {}
+            for want in wants:
+                if answers or self.stopped_by is None:
+                    await self._finish(step, want, answers, purchases)
+
+        waiting = iter(groups.items())
 
         async def work_off() -> None:
             for key, wants in waiting:  # shared: whoever is free takes the next
                 try:
-                    await buy(key, wants)
-                except PenstockError as error:  # the calls under way are paid for: they end, no new one begins
-                    self.stop(error)
+                    await take(key, wants)
+                except Exception as error:  # noqa: BLE001 - the calls under way are paid for: they end, no new one begins
+                    self.stop(as_penstock_error(error))
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(len(missing), self._in_flight)):
+            for _ in range(min(len(groups), self._in_flight)):
                 group.create_task(work_off())
 
     def stop(self, error: PenstockError) -> None:
@@ -271,12 +274,22 @@ class Judge:
         self.stopped_by = self.stopped_by or error
 
 
-def _unchanged_output(known: Item | None, index: int, step: Step, fingerprint: bytes) -> dict[str, Any] | None:
-    """Return the kept result of a step when the record was judged on exactly this before."""
-    if known is None or known.state != "done" or known.fingerprint[16 * index : 16 * index + 16] != fingerprint:
-        return None
-    output: dict[str, Any] | None = known.output.get(step.name)
-    return output
+async def fill_joins(state: FlowState, run: str, joins: Mapping[str, Source], page_size: int) -> None:
+    """Keep every joined source for this run, by key."""
+    for name, source in joins.items():
+        async for page in source.pages(size=page_size):
+            await state.fill_lookup(run, name, [(fold_key(row.key), row.data) for row in page.records])
+
+
+def _stops_run(error: PenstockError) -> bool:
+    """Tell whether an error concerns every record alike: keys, budgets, settings, the model, our own defects."""
+    if isinstance(error, (InputError, MappingError)):
+        return error.code == "decide.no-decisions"
+    return (
+        error.recovery == "stop"
+        or isinstance(error, (FixError, DefectError))
+        or error.code in ("openai.model-not-found", "openai.endpoint-missing")
+    )
 
 
 class _Asker:
@@ -294,30 +307,8 @@ class _Asker:
         if answer is None:
             buy = caller.ask if self.asked or self._held else caller.buy
             answer = await buy(ask, flow=flow or self._judge.flow.name, run=run or self._judge.run)
+        if not answer.cached:
+            self._judge.was_answered()
         self.asked.append(ask)
         self.used.append(answer)
         return answer
-
-
-def to_time(value: Any) -> float | None:
-    """Turn a date of a record into seconds since 1970; a date without a zone is UTC.
-
-    Takes ISO 8601 text, dates, and seconds or milliseconds; raises `MappingError` otherwise.
-    """
-    if value is None or value == "":
-        return None
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()
-    try:
-        if isinstance(value, (int, float)) or (str(value).isdigit() and len(str(value)) >= 10):
-            number = float(value)
-            return number / 1000 if number > 1e11 else number
-        return to_time(datetime.fromisoformat(str(value).strip()))
-    except (ValueError, OverflowError) as error:
-        raise MappingError(
-            f"{str(value)[:40]!r} is not a date",
-            code="mapping.bad-date",
-            hint="Write it as 2026-11-20 or 2026-11-20T09:30Z.",
-        ) from error

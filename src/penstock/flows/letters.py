@@ -13,6 +13,8 @@ from penstock.runtime.store import Store
 class LettersSource:
     """Unresolved dead letters of one run that hold a record; refused writes are planned anew elsewhere."""
 
+    KIND = "letters"
+
     def __init__(self, store: Store, run: str) -> None:
         self._store = store
         self._run = run
@@ -21,7 +23,7 @@ class LettersSource:
         return f"failed records of {self._run}"
 
     def identity(self) -> str:
-        return f"letters:{self._run}"
+        return f"{self.KIND}:{self._run}"
 
     async def pages(self, cursor: dict[str, Any] | None = None, size: int = 500) -> AsyncIterator[Page]:
         after = int(cursor["after"]) if cursor else 0

@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from penstock.base.errors import FlowError, InputError, MappingError
 from penstock.flows.document import Document, read_document
@@ -19,8 +19,14 @@ from penstock.operations.catalogue import find_operation
 from penstock.operations.declare import Operation
 
 SOURCES = ("files", "sql", "brevo")
-SINKS = ("brevo", "files", "sql")
+SINKS: Mapping[str, tuple[str, ...]] = {
+    "brevo": ("match", "attributes", "event", "create-contacts"),
+    "files": ("match", "path", "columns"),
+    "sql": ("match", "url", "table", "columns", "create"),
+}
+"""The words that each kind of sink takes."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class Strict(BaseModel):
@@ -36,7 +42,7 @@ class SummarizePart(Strict):
     """Which contact a record belongs to, such as `${{ record.email }}`."""
     at: str | None = None
     """When the record was made; without it all count alike."""
-    half_life_days: float = Field(90.0, gt=0, alias="half-life-days")
+    half_life_days: float = Field(90.0, gt=0, allow_inf_nan=False, alias="half-life-days")
     """After this many days a record counts half."""
 
 
@@ -95,14 +101,23 @@ class FlowFile(Strict):
     """Where results go."""
     model: str | None = None
     """Model instead of the setting."""
-    budget: float | None = Field(None, gt=0)
+    budget: float | None = Field(None, gt=0, le=1e9)
     """Dollars that one run may cost."""
 
-    @model_validator(mode="after")
-    def _check_name(self) -> FlowFile:
-        if not _NAME.match(self.name):
-            raise ValueError("name: lower-case letters, digits and hyphens, at most 64")
-        return self
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise ValueError(f"{value!r} is no name: a lower-case letter, then letters, digits and hyphens, at most 64")
+        return value
+
+
+class Placed(NamedTuple):
+    """An expression and where it stands; `sees_summary` where a step's result is the summary of a contact."""
+
+    expression: Expression
+    place: str
+    sees_summary: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +179,8 @@ class Flow:
     budget: float | None
     definition: str
     hash: str
+    expressions: tuple[Placed, ...]
+    document: Document
 
     @property
     def folder(self) -> Path:
@@ -179,14 +196,16 @@ def load_flow(path: Path) -> Flow:
 class _Loader:
     def __init__(self, document: Document) -> None:
         self.document = document
+        self.expressions: list[Placed] = []
 
     def load(self) -> Flow:
         parsed = self._parse()
-        plain = _plain(self.document.data)
-        definition = msgspec.json.encode(plain, order="sorted").decode()
+        definition = msgspec.json.encode(self.document.plain, order="sorted").decode()
         kind, options = self._one_of(parsed.source, SOURCES, ("source",))
         joins = tuple(self._join(name, part) for name, part in parsed.join.items())
         names = {"record", *(join.name for join in joins)}
+        where = self._expression(parsed.where, ("where",), names) if parsed.where else None
+        summarize = self._summarize(parsed.summarize, names)
         steps = []
         for index, part in enumerate(parsed.steps):
             step = self._step(index, part, names)
@@ -194,14 +213,13 @@ class _Loader:
             steps.append(step)
         if not steps:
             raise self._error("a flow needs at least one step", ("steps",))
-        summarize = self._summarize(parsed.summarize, names)
         return Flow(
             name=parsed.name,
             path=self.document.path,
             source_kind=kind,
             source_options=options,
             joins=joins,
-            where=self._expression(parsed.where, ("where",), names) if parsed.where else None,
+            where=where,
             steps=tuple(steps),
             summarize=summarize,
             targets=tuple(self._target(kind, part, names) for kind, part in parsed.sink.items()),
@@ -209,11 +227,13 @@ class _Loader:
             budget=parsed.budget,
             definition=definition,
             hash=hashlib.blake2b(definition.encode(), digest_size=8).hexdigest(),
+            expressions=tuple(self.expressions),
+            document=self.document,
         )
 
     def _parse(self) -> FlowFile:
         try:
-            return FlowFile.model_validate(_plain(self.document.data))
+            return FlowFile.model_validate(self.document.plain)
         except ValidationError as error:
             first = error.errors()[0]
             path = tuple(first["loc"])
@@ -242,6 +262,7 @@ class _Loader:
 
     def _join(self, name: str, part: dict[str, Any]) -> Join:
         path = ("join", name)
+        self._check_word(name, {"record"}, path)
         if "on" not in part:
             raise self._error("'on' is missing: which key of it belongs to a record", path)
         kind, options = self._one_of(part, SOURCES, path)
@@ -269,7 +290,14 @@ class _Loader:
             if info.is_required() and field not in compiled:
                 raise self._error(f"{words[0]} needs the input {field!r}", (*path, words[0]))
         name = str(part.get("as") or words[0].partition("-")[2] or words[0])
+        self._check_word(name, names, (*path, "as" if "as" in part else words[0]))
         return Step(name, operation, compiled, self.document.place((*path, words[0])))
+
+    def _check_word(self, name: str, taken: set[str], path: tuple[Any, ...]) -> None:
+        if not _WORD.match(name):
+            raise self._error(f"{name!r} cannot be used in expressions: letters, digits and _ only", path)
+        if name in taken:
+            raise self._error(f"the name {name!r} is taken", path, "Give it another one with `as: name`.")
 
     def _summarize(self, part: SummarizePart | None, names: set[str]) -> Summarize | None:
         if part is None:
@@ -284,32 +312,43 @@ class _Loader:
         path = ("sink", kind)
         if kind not in SINKS:
             raise self._error(f"{kind!r} is not a sink", path, suggest(kind, SINKS))
-        fields = part.attributes if kind == "brevo" else part.columns
+        for word in self.document.plain["sink"][kind]:
+            if word not in SINKS[kind]:
+                raise self._error(f"the sink {kind} has no {word!r}", (*path, word), suggest(word, SINKS[kind]))
         word = "attributes" if kind == "brevo" else "columns"
-        if not fields and part.event is None:
+        fields = part.attributes if kind == "brevo" else part.columns
+        event = part.event
+        if not fields and event is None:
             raise self._error(f"the sink {kind} writes nothing: give it {word}", path)
         match = part.match if isinstance(part.match, dict) else {"email": part.match}
-        event = part.event
+        at = (*path, "event")
         return Target(
             kind,
-            self._expression(match, (*path, "match"), {*names, "contact"}),
-            {name: self._expression(value, (*path, word, name), {*names, "contact"}) for name, value in fields.items()},
-            event,
-            self._expression(event.date, (*path, "event", "date"), names) if event and event.date else None,
+            self._expression(match, (*path, "match"), names, sees_summary=True),
             {
-                name: self._expression(value, (*path, "event", "properties", name), names)
+                name: self._expression(value, (*path, word, name), names, sees_summary=True)
+                for name, value in fields.items()
+            },
+            event,
+            self._expression(event.date, (*at, "date"), names) if event and event.date else None,
+            {
+                name: self._expression(value, (*at, "properties", name), names)
                 for name, value in (event.properties if event else {}).items()
             },
             part,
         )
 
-    def _expression(self, value: Any, path: tuple[Any, ...], names: set[str]) -> Expression:
+    def _expression(
+        self, value: Any, path: tuple[Any, ...], names: set[str], *, sees_summary: bool = False
+    ) -> Expression:
         try:
             compiled = compile_value(value)
         except MappingError as error:
             raise self._error(error.message, path, error.hint, "flow.expression") from error
         for name in sorted(compiled.names - names):
             raise self._error(f"nothing is called {name!r} here", path, suggest(name, names), "flow.unknown-name")
+        if compiled.names:
+            self.expressions.append(Placed(compiled, self.document.place(path), sees_summary))
         return compiled
 
 
@@ -320,18 +359,3 @@ def _words_at(path: tuple[Any, ...]) -> list[str]:
     elif path[:1] == ("sink",):
         part = EventPart if len(path) > 2 else SinkPart
     return [info.alias or name for name, info in part.model_fields.items()]
-
-
-def _plain(node: Any) -> Any:
-    """Turn the parser's own types into plain Python, so that equal files have equal text."""
-    if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    if isinstance(node, bool) or node is None:
-        return node
-    if isinstance(node, int):
-        return int(node)
-    if isinstance(node, float):
-        return float(node)
-    return str(node)

@@ -15,9 +15,10 @@ from penstock.base.errors import PenstockError
 from penstock.base.types import Page, Problem
 from penstock.flows.bench import Bench
 from penstock.flows.effects import sink_name, wanted_event, wanted_of
-from penstock.flows.judge import Judge, Purchases, Sorted, Work
+from penstock.flows.judge import Judge
 from penstock.flows.model import Flow, Target
 from penstock.flows.state import Counts, Effect, FinishedPage, FlowState, Item, Letter, PlannedWrites
+from penstock.flows.work import Purchases, Sorted, Work, repeated_key
 from penstock.runtime.progress import Progress
 
 EXAMPLES = 5
@@ -40,7 +41,7 @@ class PageWorker:
         self.run = run
         self.progress = progress
         self.state = FlowState(bench.caller.answers.store, flow.name)
-        self.judge = Judge(flow, self.state, bench.caller, bench.choice, run, bench.in_flight)
+        self.judge = Judge(flow, self.state, bench.caller, bench.choice, run, bench.in_flight, progress.tell)
 
     @property
     def stopped_by(self) -> PenstockError | None:
@@ -56,46 +57,64 @@ class PageWorker:
         found = await self.judge.sort(page.records)
         purchases = await self.judge.judge(found.works)
         reached = [work for work in found.works if work.is_reached(len(self.flow.steps))]
-        letters = self._letters(page, found, reached)
-        items = [work.item() for work in reached if work.fresh or work.problem or _moved(work)]
-        good = [work for work in reached if work.problem is None]
-        plans = [_Plan(self, target, sink_name(target, sink), good).as_writes() for target, sink in self.bench.sinks]
-        now = self.bench.clock.now()
-        planned, unplanned = await self.state.finish_page(FinishedPage(self.run, items, letters, plans, now))
+        kept = await self.state.finish_page(self._finish(page, found, reached))
         counts = self._count(page, found, reached, purchases)
-        counts.planned = planned
-        counts.refused = len(unplanned)
+        counts.planned, counts.refused = kept.planned, len(kept.unplanned)
+        counts.judged -= len(kept.same) + len(kept.contradicting)  # another page had these keys first
+        counts.duplicates += len(kept.same)
+        counts.failed += len(kept.contradicting)
         self._tell(page, counts)
-        examples = [letter.problem for letter in [*letters, *unplanned]][:EXAMPLES]
-        return Tally(counts, examples, len(reached) == len(found.works))
+        problems = [work.problem for work in [*reached, *found.duplicates] if work.problem is not None]
+        problems += [letter.problem for letter in [*kept.contradicting, *kept.unplanned]]
+        examples = [reject.problem for reject in page.rejects] + problems
+        return Tally(counts, examples[:EXAMPLES], len(reached) == len(found.works))
 
     def is_new(self, work: Work) -> bool:
         """Tell whether this run judged the record, before a crash or just now."""
         return work.fresh or (work.known is not None and work.known.run == self.run)
 
-    def _letters(self, page: Page, found: Sorted, reached: Sequence[Work]) -> list[Letter]:
+    def _finish(self, page: Page, found: Sorted, reached: Sequence[Work]) -> FinishedPage:
         now = self.bench.clock.now()
-        letters = [
-            Letter(0, self.run, "read", "", reject.where, reject.problem, {"raw": reject.raw[:2000]}, now)
-            for reject in page.rejects
-        ]
-        failed = [(work, work.stage, work.problem) for work in reached if work.problem is not None]
-        failed += [(work, "prepare", _duplicate(work)) for work in found.duplicates]
-        letters += [
-            Letter(0, self.run, stage, work.record.key, work.record.where, problem, work.record.data, now)
-            for work, stage, problem in failed
-        ]
-        return letters
+        good = [work for work in reached if work.problem is None]
+        by_key = {work.record.key: work for work in reached}
+        return FinishedPage(
+            run=self.run,
+            items=[work.item() for work in reached if _is_changed(work)],
+            met=[work.item() for work in good if not _is_changed(work) and work.known is not None and work.known.seen],
+            repeated=[work.record.key for work in found.duplicates],
+            letters=[
+                *(
+                    Letter(0, self.run, "read", "", reject.where, reject.problem, {"raw": reject.raw[:2000]}, now)
+                    for reject in page.rejects
+                ),
+                *(
+                    self.letter(work, work.problem, work.stage)
+                    for work in [*reached, *found.duplicates]
+                    if work.problem
+                ),
+            ],
+            refuse=lambda key: self.letter(by_key[key], Problem.from_error(repeated_key(key))),
+            writes=[
+                _Plan(self, target, sink_name(target, sink), good).as_writes() for target, sink in self.bench.sinks
+            ],
+            at=now,
+        )
+
+    def letter(self, work: Work, problem: Problem, stage: str = "prepare") -> Letter:
+        """Return the dead letter about a record."""
+        record, now = work.record, self.bench.clock.now()
+        return Letter(0, self.run, stage, record.key, record.where, problem, record.data, now)
 
     def _count(self, page: Page, found: Sorted, reached: Sequence[Work], purchases: Purchases) -> Counts:
         failed = sum(work.problem is not None for work in reached)
         judged = sum(self.is_new(work) and work.problem is None for work in reached)
+        contradicting = sum(work.problem is not None for work in found.duplicates)
         return Counts(
             unchanged=len(reached) - judged - failed,
             judged=judged,
             filtered=found.filtered,
-            duplicates=len(found.duplicates),
-            failed=failed,
+            duplicates=len(found.duplicates) - contradicting,
+            failed=failed + contradicting,
             rejected=len(page.rejects),
             pages=1,
             calls=purchases.calls,
@@ -108,7 +127,7 @@ class PageWorker:
     def _tell(self, page: Page, counts: Counts) -> None:
         self.progress.add(
             done=len(page.records) + len(page.rejects),
-            failed=counts.failed + counts.rejected + counts.duplicates,
+            failed=counts.failed + counts.rejected,
             calls=counts.calls,
             cached=counts.cached,
             cost=counts.cost,
@@ -129,24 +148,20 @@ class _Plan:
         is_summary = bool(self._target.fields) and self._worker.flow.summarize is not None
         return PlannedWrites(self._name, sorted({work.owner for work in self._works}) if is_summary else [], self.make)
 
-    def make(self, items: dict[str, list[Item]]) -> tuple[list[Effect], list[Letter]]:
+    def make(self, items: dict[str, list[Item]], repeated: frozenset[str]) -> tuple[list[Effect], list[Letter]]:
         """Return effects, and letters about records for which none can be built."""
         worker, target = self._worker, self._target
-        effects, problems = wanted_of(worker.flow, target, self._works, items) if target.fields else ([], [])
+        works = [work for work in self._works if work.record.key not in repeated]
+        effects, problems = wanted_of(worker.flow, target, works, items) if target.fields else ([], [])
         events: list[Effect] = []
-        for work in self._works:
+        for work in works:
             if target.event is None or not worker.is_new(work):
                 continue
             try:
                 events.append(wanted_event(target, work))
             except PenstockError as error:
                 problems.append((work, Problem.from_error(error, work.record.where)))
-        now = worker.bench.clock.now()
-        letters = [
-            Letter(0, worker.run, "prepare", work.record.key, work.record.where, problem, work.record.data, now)
-            for work, problem in problems
-        ]
-        return events + effects, letters
+        return events + effects, [worker.letter(work, problem) for work, problem in problems]
 
 
 class PageRunner(Protocol):
@@ -163,16 +178,9 @@ class Here:
         return await worker.work(page)
 
 
-def _moved(work: Work) -> bool:
-    """Tell whether a record that needed no call has changed owner or date."""
+def _is_changed(work: Work) -> bool:
+    """Tell whether there is something to keep: a new result, a failure, another owner or date."""
     known = work.known
+    if work.fresh or work.problem is not None:
+        return True
     return known is None or known.owner != work.owner or known.dated != work.dated
-
-
-def _duplicate(work: Work) -> Problem:
-    return Problem(
-        "source.duplicate-key",
-        f"the key {work.record.key[:60]!r} occurs more than once in the source",
-        "Only the first record counts. Choose a key that identifies a record, such as an id column.",
-        work.record.where,
-    )

@@ -12,9 +12,9 @@ from penstock.base.errors import OutputError
 from penstock.base.types import Finding, Money, Problem, Usage
 from penstock.flows.bench import PAGE, Bench
 from penstock.flows.effects import sink_name, wanted_event, wanted_of
-from penstock.flows.judge import Judge
+from penstock.flows.judge import Judge, fill_joins
 from penstock.flows.model import Flow, Step, Target
-from penstock.flows.sample import first_scope, kinds_of
+from penstock.flows.sample import check_samples, kinds_of, read_samples
 from penstock.flows.state import Effect, FlowState
 from penstock.flows.work import Wanted, Work
 from penstock.runtime.ask import Ask
@@ -67,7 +67,9 @@ class Planner:
 
     async def make(self) -> Plan:
         """Return the plan; raises what would stop the run before it begins."""
-        await self._fill_joins()
+        samples = await read_samples(self.flow, self.bench.source, self.bench.joins)
+        check_samples(self.flow, samples)
+        await fill_joins(self.state, self.id, self.bench.joins, PAGE)
         try:
             async for page in self.bench.source.pages(size=PAGE):
                 await self._take(page.records, len(page.rejects))
@@ -75,20 +77,17 @@ class Planner:
         finally:
             await self.state.drop_lookups(self.id)
             self._seen.close()
-        sample = await first_scope(self.flow, self.bench.source)
         for target, sink in self.bench.sinks:
             self.plan.writes_to.append(sink.describe())
-            self.plan.findings += await sink.check(kinds_of(target, sample))
+            self.plan.findings += await sink.check(kinds_of(target, samples))
         self.plan.minutes = self._minutes()
         return self.plan
 
-    async def _fill_joins(self) -> None:
-        for name, source in self.bench.joins.items():
-            async for page in source.pages(size=PAGE):
-                await self.state.fill_lookup(self.id, name, [(row.key, row.data) for row in page.records])
-
     async def _take(self, records: Sequence[Any], rejects: int) -> None:
         found = await self.judge.sort(records)
+        found.duplicates += [work for work in found.works if not self._is_first(b"record" + work.record.key.encode())]
+        repeated = {id(work) for work in found.duplicates}
+        found.works = [work for work in found.works if id(work) not in repeated]
         plan = self.plan
         plan.records += len(records) + rejects
         plan.rejected += rejects

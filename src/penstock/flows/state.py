@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.base.types import Outcome, Problem
+from penstock.base.types import Outcome, Problem, Source
 from penstock.flows.model import Flow
 from penstock.runtime.dialects import Tx
 from penstock.runtime.store import Store
@@ -22,6 +22,7 @@ class Counts(msgspec.Struct):
     judged: int = 0
     filtered: int = 0
     duplicates: int = 0
+    """Records that say again what another one with the same key says."""
     failed: int = 0
     rejected: int = 0
     """Rows that could not even be read."""
@@ -72,6 +73,10 @@ class RunRow(msgspec.Struct):
     counts: Counts
     problem: str
 
+    def is_of(self, flow: Flow, source: Source) -> bool:
+        """Tell whether the run was started with this flow as it is now, on this source."""
+        return (self.definition_hash, self.source) == (flow.hash, source.identity())
+
 
 class Item(msgspec.Struct, frozen=True):
     """What is known of one record: the fingerprint of each step and the result of each."""
@@ -85,6 +90,13 @@ class Item(msgspec.Struct, frozen=True):
     answers: str
     place: str
     run: str = ""
+    """The run that judged it."""
+    seen: str = ""
+    """The run that met it last; kept only of keys that occur more than once."""
+
+    def was_met(self, run: str) -> bool:
+        """Tell whether `run` met the record already."""
+        return bool(run) and run in (self.run, self.seen)
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -115,21 +127,39 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class PlannedWrites(msgspec.Struct, frozen=True):
-    """What a page makes one sink hold: `make` gets the kept results of `owners`, inside the transaction."""
+    """What a page makes one sink hold.
+
+    `make` is called inside the transaction with the kept results of `owners` and the keys
+    that turned out to be repeated; it returns effects, and letters about what cannot be built.
+    """
 
     sink: str
     owners: list[str]
-    make: Callable[[dict[str, list[Item]]], tuple[list[Effect], list[Letter]]]
+    make: Callable[[dict[str, list[Item]], frozenset[str]], tuple[list[Effect], list[Letter]]]
 
 
 class FinishedPage(msgspec.Struct, frozen=True):
-    """Everything that a page comes to."""
+    """Everything that a page comes to. `repeated` are keys met before; `refuse` makes the letter about one more."""
 
     run: str
     items: list[Item]
+    met: list[Item]
+    """Unchanged records whose keys occur more than once."""
+    repeated: list[str]
     letters: list[Letter]
+    refuse: Callable[[str], Letter]
     writes: list[PlannedWrites]
     at: float
+
+
+class Kept(msgspec.Struct):
+    """What became of a page in the store: writes planned, letters about writes, keys that another page had first."""
+
+    planned: int = 0
+    unplanned: list[Letter] = []
+    same: list[str] = []
+    """Repeated keys with the same content."""
+    contradicting: list[Letter] = []
 
 
 class FlowState:
@@ -148,7 +178,7 @@ class FlowState:
             "flow": self.flow,
             "definition": flow.definition,
             "hash": flow.hash,
-            "path": str(flow.path),
+            "path": str(flow.path.resolve()),
             "source": source,
             "session": self.store.session,
             "at": at,
@@ -182,19 +212,11 @@ class FlowState:
         return {row[0]: _item(row) for row in rows}
 
     async def items_of_owners(self, owners: Sequence[str]) -> dict[str, list[Item]]:
-        """Return the good results of these contacts, oldest first."""
-        rows = await self.store.look(lambda tx: tx.fetch_keys("items_of_owners", owners, flow=self.flow))
-        found: dict[str, list[Item]] = {}
-        for row in rows:
-            item = _item(row)
-            found.setdefault(item.owner, []).append(item)
-        return found
+        """Return the good results of these contacts."""
+        return await self.store.look(lambda tx: _items_of(tx, self.flow, owners))
 
-    async def finish_page(self, page: FinishedPage) -> tuple[int, list[Letter]]:
-        """Keep results, dead letters and planned writes of a page in one transaction.
-
-        Returns how many writes are planned, and letters about records whose writes cannot be built.
-        """
+    async def finish_page(self, page: FinishedPage) -> Kept:
+        """Keep results, dead letters and planned writes of a page in one transaction."""
         return await self.store.batch(_finish_page, (self.flow, self.store.next_number, page))
 
     # effects
@@ -204,6 +226,7 @@ class FlowState:
         if not effects:
             return []
         known = await self.store.look(lambda tx: _known_effects(tx, self.flow, sink, effects))
+        effects = list({(effect.kind, effect.target): effect for effect in effects}.values())
         return [effect for effect in effects if _differs(known.get((effect.kind, effect.target)), effect.wanted, "")]
 
     async def send_effects(self, sink: str, kind: str, limit: int, at: float) -> list[Effect]:
@@ -212,8 +235,8 @@ class FlowState:
         return await self.store.batch(_send_effects, row)
 
     async def lost_effects(self, sink: str, limit: int) -> list[Effect]:
-        """Return effects that a dead process sent without noting an outcome, or whose outcome is unknown."""
-        rows = await self.store.read("lost_effects", flow=self.flow, sink=sink, session=self.store.session, limit=limit)
+        """Return effects that were sent without an outcome, as by a process that died. Not while others are sent."""
+        rows = await self.store.read("lost_effects", flow=self.flow, sink=sink, limit=limit)
         return [_effect(row) for row in rows]
 
     async def note_outcomes(self, sink: str, pairs: Iterable[tuple[Effect, Outcome]], at: float) -> None:
@@ -326,9 +349,8 @@ def _text(value: Any) -> str:
 
 
 def _item(row: Sequence[Any]) -> Item:
-    return Item(
-        row[0], row[1], bytes(row[2]), row[3], msgspec.json.decode(bytes(row[4])), row[5], row[6], row[7], row[8]
-    )
+    key, owner, fingerprint, state, output, *rest = row
+    return Item(key, owner, bytes(fingerprint), state, msgspec.json.decode(bytes(output)), *rest)
 
 
 def _effect(row: Sequence[Any]) -> Effect:
@@ -368,33 +390,57 @@ def _many(name: str) -> Any:
     return _handlers.setdefault(("many", name), handle)
 
 
-def _finish_page(
-    tx: Tx, items: Sequence[tuple[str, Callable[[], int], FinishedPage]]
-) -> list[tuple[int, list[Letter]]]:
+def _finish_page(tx: Tx, items: Sequence[tuple[str, Callable[[], int], FinishedPage]]) -> list[Kept]:
     return [_finish_one(tx, flow, next_number, page) for flow, next_number, page in items]
 
 
-def _finish_one(tx: Tx, flow: str, next_number: Callable[[], int], page: FinishedPage) -> tuple[int, list[Letter]]:
+def _finish_one(tx: Tx, flow: str, next_number: Callable[[], int], page: FinishedPage) -> Kept:
     tx.run("lock_run", {"id": page.run})  # pages of one run are planned one after the other, on any database
-    tx.run_many("save_item", [_item_row(flow, item, page) for item in page.items])
+    kept, repeated = _find_repeated(tx, flow, page)
+    items = [item for item in page.items if item.key not in repeated]
+    tx.run_many("save_item", [_item_row(flow, item, page) for item in items])
+    tx.run_many("meet_item", [_meeting(flow, item.key, page, item.place) for item in page.met])
+    tx.run_many("repeat_item", [_meeting(flow, key, page) for key in [*repeated, *page.repeated]])
     tx.run_many(
-        "resolve_letters",
-        [{"flow": flow, "key": item.key, "at": page.at} for item in page.items if item.state == "done"],
+        "resolve_letters", [{"flow": flow, "key": item.key, "at": page.at} for item in items if item.state == "done"]
     )
-    planned, letters = 0, []
     for writes in page.writes:
-        rows = tx.fetch_keys("items_of_owners", writes.owners, flow=flow) if writes.owners else []
-        owned: dict[str, list[Item]] = {}
-        for row in rows:
-            item = _item(row)
-            owned.setdefault(item.owner, []).append(item)
-        effects, unplanned = writes.make(owned)
-        letters += unplanned
-        planned += _plan_effects(tx, flow, writes.sink, page, effects)
-    buried = [_letter_row(flow, next_number(), letter) for letter in [*page.letters, *letters]]
+        effects, unplanned = writes.make(_items_of(tx, flow, writes.owners), repeated)
+        kept.unplanned += unplanned
+        kept.planned += _plan_effects(tx, flow, writes.sink, page, effects)
+    buried = [*page.letters, *kept.contradicting, *kept.unplanned]
     if buried:
-        _bury(tx, [buried])
-    return planned, letters
+        _bury(tx, [[_letter_row(flow, next_number(), letter) for letter in buried]])
+    return kept
+
+
+def _find_repeated(tx: Tx, flow: str, page: FinishedPage) -> tuple[Kept, frozenset[str]]:
+    """Find keys that a page under way at the same time kept first."""
+    kept, repeated = Kept(), set()
+    mine = {item.key: item for item in page.items}
+    for row in tx.fetch_keys("items_of", list(mine), flow=flow) if mine else []:
+        other = _item(row)
+        item = mine[other.key]
+        if not other.was_met(page.run) or other.place == item.place:
+            continue
+        repeated.add(item.key)
+        if (other.owner, other.dated, other.fingerprint) == (item.owner, item.dated, item.fingerprint):
+            kept.same.append(item.key)
+        else:
+            kept.contradicting.append(page.refuse(item.key))
+    return kept, frozenset(repeated)
+
+
+def _meeting(flow: str, key: str, page: FinishedPage, place: str = "") -> dict[str, Any]:
+    return {"flow": flow, "key": key, "run": page.run, "place": place}
+
+
+def _items_of(tx: Tx, flow: str, owners: Sequence[str]) -> dict[str, list[Item]]:
+    owned: dict[str, list[Item]] = {}
+    for row in tx.fetch_keys("items_of_owners", owners, flow=flow) if owners else []:
+        item = _item(row)
+        owned.setdefault(item.owner, []).append(item)
+    return owned
 
 
 def _item_row(flow: str, item: Item, page: FinishedPage) -> dict[str, Any]:
@@ -431,8 +477,9 @@ def _letter_row(flow: str, number: int, letter: Letter) -> dict[str, Any]:
 
 def _bury(tx: Tx, items: Sequence[list[dict[str, Any]]]) -> list[None]:
     rows = [row for item in items for row in item]
-    for row in rows:  # the newest complaint about a record replaces the older one
-        tx.run("resolve_letters", {"flow": row["flow"], "key": row["key"], "at": row["at"]})
+    for row in rows:  # the newest complaint about a record or target replaces those of earlier runs
+        old = {"flow": row["flow"], "key": row["key"], "run": row["run"], "at": row["at"]}
+        tx.run("replace_letters", old)
     tx.run_many("bury_letter", rows)
     return [None] * len(items)
 
@@ -457,6 +504,7 @@ def _differs(known: tuple[Any, ...] | None, wanted: bytes, run: str) -> bool:
 def _plan_effects(tx: Tx, flow: str, sink: str, page: FinishedPage, effects: Sequence[Effect]) -> int:
     if not effects:
         return 0
+    effects = list({(effect.kind, effect.target): effect for effect in effects}.values())  # the last record counts
     known = _known_effects(tx, flow, sink, effects)
     new = [effect for effect in effects if _differs(known.get((effect.kind, effect.target)), effect.wanted, page.run)]
     tx.run_many(
@@ -514,4 +562,6 @@ def _note_outcomes(tx: Tx, items: Sequence[list[dict[str, Any]]]) -> list[None]:
         name = {"confirmed": "confirm_effect", "later": "replan_effect"}.get(outcome.state, "fail_effect")
         values = {**row, "state": outcome.state, "problem": problem, "receipt": outcome.receipt}
         tx.run(name, values)
+        if outcome.state == "confirmed":
+            tx.run("resolve_letters", {"flow": row["flow"], "key": row["target"], "at": row["at"]})
     return [None] * len(items)

@@ -101,10 +101,10 @@ select id, flow, definition_hash, path, source, state, session, started_at, ende
 where (:flow = '' or flow = :flow) and (:run = '' or id = :run) order by started_at desc, id desc limit :limit;
 
 -- name: items_of
-select key, owner, fingerprint, state, output, dated, answers, place, run from items where flow = :flow and key in (:keys);
+select key, owner, fingerprint, state, output, dated, answers, place, run, seen from items where flow = :flow and key in (:keys);
 
 -- name: items_of_owners
-select key, owner, fingerprint, state, output, dated, answers, place, run from items
+select key, owner, fingerprint, state, output, dated, answers, place, run, seen from items
 where flow = :flow and state = 'done' and owner in (:keys);
 
 -- name: save_item
@@ -113,6 +113,12 @@ values (:flow, :key, :owner, :fingerprint, :state, :output, :dated, :answers, :p
 on conflict (flow, key) do update set owner = excluded.owner, fingerprint = excluded.fingerprint,
   state = excluded.state, output = excluded.output, dated = excluded.dated, answers = excluded.answers,
   place = excluded.place, run = excluded.run, at = excluded.at;
+
+-- name: meet_item
+update items set seen = :run, place = :place where flow = :flow and key = :key;
+
+-- name: repeat_item
+update items set seen = :run where flow = :flow and key = :key;
 
 -- name: known_effects
 select kind, target, wanted, confirmed, state, run from effects where flow = :flow and sink = :sink and target in (:keys);
@@ -131,7 +137,7 @@ where flow = :flow and sink = :sink and kind = :kind and state = 'planned' order
 -- name: lost_effects
 select kind, target, match, fields, wanted, confirmed_fields, state, attempts, problem from effects
 where flow = :flow and sink = :sink
-  and state in ('sent', 'unknown') and (state = 'unknown' or session <> :session) order by target limit :limit;
+  and state in ('sent', 'unknown') order by target limit :limit;
 
 -- name: send_effect
 update effects set state = 'sent', attempts = attempts + 1, session = :session, at = :at
@@ -155,17 +161,24 @@ select count(*) from effects where flow = :flow and sink = :sink and state = 'pl
 
 -- name: bury_letter
 insert into dead_letters (id, run, flow, stage, key, place, code, message, hint, record, at)
-values (:id, :run, :flow, :stage, :key, :place, :code, :message, :hint, :record, :at);
+values (:id, :run, :flow, :stage, :key, :place, :code, :message, :hint, :record, :at)
+on conflict (run, stage, key, place) do update set code = excluded.code, message = excluded.message, hint = excluded.hint,
+  record = excluded.record, at = excluded.at, resolved_at = null;
 
 -- name: resolve_letters
 update dead_letters set resolved_at = :at where flow = :flow and key = :key and key <> '' and resolved_at is null;
+
+-- name: replace_letters
+update dead_letters set resolved_at = :at
+where flow = :flow and key = :key and key <> '' and run <> :run and resolved_at is null;
 
 -- name: letters
 select id, run, stage, key, place, code, message, hint, record, at from dead_letters
 where run = :run and id > :after and resolved_at is null order by id limit :limit;
 
 -- name: fill_lookup
-insert into lookups (run, name, key, body) values (:run, :name, :key, :body) on conflict (run, name, key) do nothing;
+insert into lookups (run, name, key, body) values (:run, :name, :key, :body)
+on conflict (run, name, key) do update set body = excluded.body;
 
 -- name: look_up
 select key, body from lookups where run = :run and name = :name and key in (:keys);
