@@ -34,7 +34,7 @@ from penstock.runtime.answers import Answers
 from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.call import Caller
 from penstock.runtime.corrections import Corrections
-from penstock.runtime.governor import Governor
+from penstock.runtime.governor import Governor, Pool
 from penstock.runtime.jobs import Jobs
 from penstock.runtime.ledger import Ledger
 from penstock.runtime.progress import Progress
@@ -374,6 +374,7 @@ class Workspace:
             self.ledger.budgets[f"run:{run_id}"] = to_money(limit)
         progress = Progress(self.clock, run_id, budget=self.ledger.budgets.get(f"run:{run_id}"))
         progress.total = await bench.source.count()
+        progress.headroom = lambda: self._describe_quota(bench.choice)
         if listen is not None:
             listen(progress)
         pages = await self._start_jobs(duty="work" if self.is_shared else "ask")
@@ -381,6 +382,17 @@ class Workspace:
         if started is not None:
             started(run)
         return await run.execute()
+
+    def _describe_quota(self, choice: ModelChoice) -> str:
+        """Say how much of the quota is in use, and whether the vendor holds everybody back."""
+        client = self.caller.connections.get(choice.connection)
+        if client is None:
+            return ""
+        state = self.governor.headroom(Pool(client.quota_account, choice.model.id))
+        if state.get("held_seconds"):
+            return f"held for {state['held_seconds']:.0f} s"
+        used = state.get("used")
+        return "" if used is None else f"{used:.0%} of quota"
 
     @property
     def is_shared(self) -> bool:
