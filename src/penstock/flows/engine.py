@@ -19,6 +19,7 @@ from penstock.flows.bench import PAGE, Bench
 from penstock.flows.delivery import Delivery
 from penstock.flows.effects import sink_name
 from penstock.flows.judge import fill_joins
+from penstock.flows.keys import Keys, Repeats
 from penstock.flows.model import Flow
 from penstock.flows.pages import Here, PageRunner, PageWorker, Tally
 from penstock.flows.state import Counts, Effect, FlowState, Letter
@@ -134,9 +135,12 @@ class Run:
         """Work on several pages at once, and move the cursor in the order of the source."""
         under_way: deque[asyncio.Task[tuple[Page, Tally]]] = deque()
         before, number = self._cursor, self.counts.pages
+        keys = Keys(self.flow.where)
         try:
+            await self._look_back(keys)
             async for page in self.bench.source.pages(self._cursor, PAGE):
-                under_way.append(asyncio.create_task(self._work(page, number, before)))
+                repeats = keys.look(page.records)
+                under_way.append(asyncio.create_task(self._work(page, repeats, number, before)))
                 before, number = page.cursor, number + 1
                 if len(under_way) >= PAGES_AHEAD:
                     await self._take_up(await under_way.popleft())
@@ -150,14 +154,28 @@ class Run:
             raise
         finally:  # one page stopped the run: the others end, so that what they bought is kept
             await asyncio.gather(*under_way, return_exceptions=True)
+            keys.close()
         self._check_stopped()
+
+    async def _look_back(self, keys: Keys) -> None:
+        """Read the keys again that lie before the cursor of a resumed run."""
+        left = self.counts.read if self._cursor is not None and self.flow.source_kind != "brevo" else 0
+        if left == 0:
+            return
+        async for page in self.bench.source.pages(None, PAGE):
+            keys.look(page.records[:left])
+            left -= len(page.records) + len(page.rejects)
+            if left <= 0:
+                return
 
     def _check_stopped(self) -> None:
         if self._stopped_by is not None:
             raise self._stopped_by
 
-    async def _work(self, page: Page, number: int, before: dict[str, Any] | None) -> tuple[Page, Tally]:
-        tally = await self.pages.run(self.worker, page, number, before)
+    async def _work(
+        self, page: Page, repeats: Repeats, number: int, before: dict[str, Any] | None
+    ) -> tuple[Page, Tally]:
+        tally = await self.pages.run(self.worker, page, repeats, number, before)
         return page, tally
 
     async def _take_up(self, done: tuple[Page, Tally]) -> None:

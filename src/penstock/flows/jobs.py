@@ -11,6 +11,7 @@ import msgspec
 from penstock.base.errors import DefectError, PenstockError, StoppedError
 from penstock.base.types import Page, Problem
 from penstock.flows.bench import PAGE
+from penstock.flows.keys import Repeats
 from penstock.flows.pages import PageWorker, Tally
 from penstock.flows.state import Counts
 from penstock.runtime.jobs import Jobs
@@ -43,12 +44,15 @@ class JobPages:
         self._pages: dict[str, Page] = {}
         jobs.register(JOB, self._work)
 
-    async def run(self, worker: PageWorker, page: Page, number: int, before: dict[str, Any] | None) -> Tally:
+    async def run(
+        self, worker: PageWorker, page: Page, repeats: Repeats, number: int, before: dict[str, Any] | None
+    ) -> Tally:
         self._workers[worker.run] = worker
         job_id = f"{worker.run}/{number}/{_mark(before, page.cursor)}"
         payload = {
             "run": worker.run,
             "before": before,
+            "repeats": msgspec.to_builtins(repeats),
             "job": job_id,
             "limits": dict(worker.bench.caller.ledger.budgets),
         }
@@ -71,7 +75,7 @@ class JobPages:
     async def _work(self, _context: JobContext, payload: dict[str, Any]) -> Any:
         worker = await self._worker_of(payload)
         page = self._pages.get(payload["job"]) or await _read_page(worker, payload["before"])
-        tally = await worker.work(page)
+        tally = await worker.work(page, msgspec.convert(payload["repeats"], Repeats))
         if not tally.complete:
             raise IncompleteError(
                 worker.stopped_by or StoppedError("the run was stopped", code="run.stopped"), tally.counts

@@ -11,9 +11,10 @@ import msgspec
 
 from penstock.base.errors import DefectError, FixError, InputError, MappingError, PenstockError, UnavailableError
 from penstock.base.types import Record, Source
+from penstock.flows.keys import Repeats
 from penstock.flows.model import Flow, Step
 from penstock.flows.state import FlowState
-from penstock.flows.work import Purchases, Sorted, Wanted, Work, fold_key, repeated_key, to_time
+from penstock.flows.work import Purchases, Sorted, Wanted, Work, fold_key, to_time
 from penstock.operations.declare import Fields, ModelChoice
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
@@ -51,13 +52,12 @@ class Judge:
         self._given_up: list[Work] = []
         self._was_answered = False
 
-    async def sort(self, records: Sequence[Record]) -> Sorted:
-        """Build the scope of each record, filter, and tell repeated keys apart."""
+    async def sort(self, records: Sequence[Record], repeats: Repeats) -> Sorted:
+        """Build the scope of each record, filter, and set repeated keys aside."""
         joined = await self._join(records)
         known = await self.state.items([record.key for record in records])
         result = Sorted()
-        seen: dict[str, Work] = {}
-        for record, extra in zip(records, joined, strict=True):
+        for index, (record, extra) in enumerate(zip(records, joined, strict=True)):
             work = Work(record, {"record": record.data, **extra}, record.key, None, known.get(record.key))
             try:
                 if self.flow.where is not None and not self.flow.where.evaluate(work.scope):
@@ -66,31 +66,11 @@ class Judge:
                 self._place(work)
             except MappingError as error:
                 work.fail("prepare", error)
-            first = seen.setdefault(record.key, work)
-            if first is work and not self._was_seen(work):
-                result.works.append(work)
-                continue
-            same = first.record.data == record.data if first is not work else self._is_as_kept(work)
-            if not same:
-                work.fail("prepare", repeated_key(record.key))
-            result.duplicates.append(work)
+            if index in repeats.other:
+                work.fail("prepare", _repeated_key(record.key))
+            is_repeated = index in repeats.same or index in repeats.other
+            (result.duplicates if is_repeated else result.works).append(work)
         return result
-
-    def _was_seen(self, work: Work) -> bool:
-        """Tell whether this run already met the key at another place of the source."""
-        known = work.known
-        return known is not None and known.was_met(self.run) and known.place != work.record.where
-
-    def _is_as_kept(self, work: Work) -> bool:
-        """Tell whether a repeated record says what the kept one says: same owner, date and input of the first step."""
-        known, step = work.known, self.flow.steps[0]
-        if known is None or work.problem is not None or (known.owner, known.dated) != (work.owner, work.dated):
-            return False
-        try:
-            given = step.operation.parse({name: value.evaluate(work.scope) for name, value in step.inputs.items()})
-        except PenstockError:
-            return False
-        return known.fingerprint[:16] == self._fingerprint(step, given)
 
     def _place(self, work: Work) -> None:
         summarize = self.flow.summarize
@@ -289,6 +269,15 @@ def _stops_run(error: PenstockError) -> bool:
         error.recovery == "stop"
         or isinstance(error, (FixError, DefectError))
         or error.code in ("openai.model-not-found", "openai.endpoint-missing")
+    )
+
+
+def _repeated_key(key: str) -> MappingError:
+    """Return the error of a record whose key was met before with something else in it."""
+    return MappingError(
+        f"the key {key[:60]!r} occurs more than once in the source, with different content",
+        code="source.duplicate-key",
+        hint="Only the first record counts. Choose a key that identifies a record, such as an id column.",
     )
 
 

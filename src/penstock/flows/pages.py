@@ -16,9 +16,10 @@ from penstock.base.types import Page, Problem
 from penstock.flows.bench import Bench
 from penstock.flows.effects import sink_name, wanted_event, wanted_of
 from penstock.flows.judge import Judge
+from penstock.flows.keys import Repeats
 from penstock.flows.model import Flow, Target
 from penstock.flows.state import Counts, Effect, FinishedPage, FlowState, Item, Letter, PlannedWrites
-from penstock.flows.work import Purchases, Sorted, Work, repeated_key
+from penstock.flows.work import Purchases, Sorted, Work
 from penstock.runtime.progress import Progress
 
 EXAMPLES = 5
@@ -52,20 +53,17 @@ class PageWorker:
         """Begin no further call; those under way end and are kept."""
         self.judge.stop(reason)
 
-    async def work(self, page: Page) -> Tally:
+    async def work(self, page: Page, repeats: Repeats) -> Tally:
         """Judge a page and keep everything that it comes to."""
-        found = await self.judge.sort(page.records)
+        found = await self.judge.sort(page.records, repeats)
         purchases = await self.judge.judge(found.works)
         reached = [work for work in found.works if work.is_reached(len(self.flow.steps))]
-        kept = await self.state.finish_page(self._finish(page, found, reached))
         counts = self._count(page, found, reached, purchases)
-        counts.planned, counts.refused = kept.planned, len(kept.unplanned)
-        counts.judged -= len(kept.same) + len(kept.contradicting)  # another page had these keys first
-        counts.duplicates += len(kept.same)
-        counts.failed += len(kept.contradicting)
+        counts.planned, unplanned = await self.state.finish_page(self._finish(page, found, reached))
+        counts.refused = len(unplanned)
         self._tell(page, counts)
         problems = [work.problem for work in [*reached, *found.duplicates] if work.problem is not None]
-        problems += [letter.problem for letter in [*kept.contradicting, *kept.unplanned]]
+        problems += [letter.problem for letter in unplanned]
         examples = [reject.problem for reject in page.rejects] + problems
         return Tally(counts, examples[:EXAMPLES], len(reached) == len(found.works))
 
@@ -76,12 +74,9 @@ class PageWorker:
     def _finish(self, page: Page, found: Sorted, reached: Sequence[Work]) -> FinishedPage:
         now = self.bench.clock.now()
         good = [work for work in reached if work.problem is None]
-        by_key = {work.record.key: work for work in reached}
         return FinishedPage(
             run=self.run,
             items=[work.item() for work in reached if _is_changed(work)],
-            met=[work.item() for work in good if not _is_changed(work) and work.known is not None and work.known.seen],
-            repeated=[work.record.key for work in found.duplicates],
             letters=[
                 *(
                     Letter(0, self.run, "read", "", reject.where, reject.problem, {"raw": reject.raw[:2000]}, now)
@@ -93,7 +88,6 @@ class PageWorker:
                     if work.problem
                 ),
             ],
-            refuse=lambda key: self.letter(by_key[key], Problem.from_error(repeated_key(key))),
             writes=[
                 _Plan(self, target, sink_name(target, sink), good).as_writes() for target, sink in self.bench.sinks
             ],
@@ -148,13 +142,12 @@ class _Plan:
         is_summary = bool(self._target.fields) and self._worker.flow.summarize is not None
         return PlannedWrites(self._name, sorted({work.owner for work in self._works}) if is_summary else [], self.make)
 
-    def make(self, items: dict[str, list[Item]], repeated: frozenset[str]) -> tuple[list[Effect], list[Letter]]:
+    def make(self, items: dict[str, list[Item]]) -> tuple[list[Effect], list[Letter]]:
         """Return effects, and letters about records for which none can be built."""
         worker, target = self._worker, self._target
-        works = [work for work in self._works if work.record.key not in repeated]
-        effects, problems = wanted_of(worker.flow, target, works, items) if target.fields else ([], [])
+        effects, problems = wanted_of(worker.flow, target, self._works, items) if target.fields else ([], [])
         events: list[Effect] = []
-        for work in works:
+        for work in self._works:
             if target.event is None or not worker.is_new(work):
                 continue
             try:
@@ -167,15 +160,24 @@ class _Plan:
 class PageRunner(Protocol):
     """Where pages are worked on: in this process, or as durable jobs that other workers share."""
 
-    async def run(self, worker: PageWorker, page: Page, number: int, before: dict[str, Any] | None) -> Tally:
-        """Work on page `number`, which begins behind the cursor `before`."""
+    async def run(
+        self, worker: PageWorker, page: Page, repeats: Repeats, number: int, before: dict[str, Any] | None
+    ) -> Tally:
+        """Work on page `number`, which begins behind the cursor `before` and repeats the keys at `repeats`."""
 
 
 class Here:
     """Works on pages in this process, without a record of its own."""
 
-    async def run(self, worker: PageWorker, page: Page, number: int, before: dict[str, Any] | None) -> Tally:  # noqa: ARG002
-        return await worker.work(page)
+    async def run(
+        self,
+        worker: PageWorker,
+        page: Page,
+        repeats: Repeats,
+        number: int,  # noqa: ARG002
+        before: dict[str, Any] | None,  # noqa: ARG002
+    ) -> Tally:
+        return await worker.work(page, repeats)
 
 
 def _is_changed(work: Work) -> bool:

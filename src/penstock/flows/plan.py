@@ -13,6 +13,7 @@ from penstock.base.types import Finding, Money, Problem, Usage
 from penstock.flows.bench import PAGE, Bench
 from penstock.flows.effects import sink_name, wanted_event, wanted_of
 from penstock.flows.judge import Judge, fill_joins
+from penstock.flows.keys import Keys
 from penstock.flows.model import Flow, Step, Target
 from penstock.flows.sample import check_samples, kinds_of, read_samples
 from penstock.flows.state import Effect, FlowState
@@ -62,6 +63,7 @@ class Planner:
         self.state = FlowState(caller.answers.store, flow.name)
         self.judge = Judge(flow, self.state, caller, bench.choice, plan_id, bench.in_flight)
         self.plan = Plan(flow.name, bench.source.describe(), model=bench.choice.model.id)
+        self._keys = Keys(flow.where)
         self._seen = sqlite3.connect("")  # on disk when it grows, gone when closed
         self._seen.execute("create table seen (key blob primary key) without rowid")
 
@@ -77,6 +79,7 @@ class Planner:
         finally:
             await self.state.drop_lookups(self.id)
             self._seen.close()
+            self._keys.close()
         for target, sink in self.bench.sinks:
             self.plan.writes_to.append(sink.describe())
             self.plan.findings += await sink.check(kinds_of(target, samples))
@@ -84,15 +87,14 @@ class Planner:
         return self.plan
 
     async def _take(self, records: Sequence[Any], rejects: int) -> None:
-        found = await self.judge.sort(records)
-        found.duplicates += [work for work in found.works if not self._is_first(b"record" + work.record.key.encode())]
-        repeated = {id(work) for work in found.duplicates}
-        found.works = [work for work in found.works if id(work) not in repeated]
+        found = await self.judge.sort(records, self._keys.look(records))
         plan = self.plan
         plan.records += len(records) + rejects
         plan.rejected += rejects
         plan.filtered += found.filtered
-        plan.duplicates += len(found.duplicates)
+        plan.duplicates += sum(work.problem is None for work in found.duplicates)
+        plan.failed += sum(work.problem is not None for work in found.duplicates)
+        self._remember(work.problem for work in found.duplicates if work.problem is not None)
         waiting: set[int] = set()
         for index, step in enumerate(self.flow.steps):
             await self._step(index, step, [work for work in found.works if id(work) not in waiting], waiting)

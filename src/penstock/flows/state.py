@@ -91,12 +91,6 @@ class Item(msgspec.Struct, frozen=True):
     place: str
     run: str = ""
     """The run that judged it."""
-    seen: str = ""
-    """The run that met it last; kept only of keys that occur more than once."""
-
-    def was_met(self, run: str) -> bool:
-        """Tell whether `run` met the record already."""
-        return bool(run) and run in (self.run, self.seen)
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -129,37 +123,23 @@ class Effect(msgspec.Struct, frozen=True):
 class PlannedWrites(msgspec.Struct, frozen=True):
     """What a page makes one sink hold.
 
-    `make` is called inside the transaction with the kept results of `owners` and the keys
-    that turned out to be repeated; it returns effects, and letters about what cannot be built.
+    `make` is called inside the transaction with the kept results of `owners`; it returns
+    effects, and letters about what cannot be built.
     """
 
     sink: str
     owners: list[str]
-    make: Callable[[dict[str, list[Item]], frozenset[str]], tuple[list[Effect], list[Letter]]]
+    make: Callable[[dict[str, list[Item]]], tuple[list[Effect], list[Letter]]]
 
 
 class FinishedPage(msgspec.Struct, frozen=True):
-    """Everything that a page comes to. `repeated` are keys met before; `refuse` makes the letter about one more."""
+    """Everything that a page comes to."""
 
     run: str
     items: list[Item]
-    met: list[Item]
-    """Unchanged records whose keys occur more than once."""
-    repeated: list[str]
     letters: list[Letter]
-    refuse: Callable[[str], Letter]
     writes: list[PlannedWrites]
     at: float
-
-
-class Kept(msgspec.Struct):
-    """What became of a page in the store: writes planned, letters about writes, keys that another page had first."""
-
-    planned: int = 0
-    unplanned: list[Letter] = []
-    same: list[str] = []
-    """Repeated keys with the same content."""
-    contradicting: list[Letter] = []
 
 
 class FlowState:
@@ -215,8 +195,11 @@ class FlowState:
         """Return the good results of these contacts."""
         return await self.store.look(lambda tx: _items_of(tx, self.flow, owners))
 
-    async def finish_page(self, page: FinishedPage) -> Kept:
-        """Keep results, dead letters and planned writes of a page in one transaction."""
+    async def finish_page(self, page: FinishedPage) -> tuple[int, list[Letter]]:
+        """Keep results, dead letters and planned writes of a page in one transaction.
+
+        Returns how many writes are planned, and letters about records whose writes cannot be built.
+        """
         return await self.store.batch(_finish_page, (self.flow, self.store.next_number, page))
 
     # effects
@@ -390,49 +373,28 @@ def _many(name: str) -> Any:
     return _handlers.setdefault(("many", name), handle)
 
 
-def _finish_page(tx: Tx, items: Sequence[tuple[str, Callable[[], int], FinishedPage]]) -> list[Kept]:
+def _finish_page(
+    tx: Tx, items: Sequence[tuple[str, Callable[[], int], FinishedPage]]
+) -> list[tuple[int, list[Letter]]]:
     return [_finish_one(tx, flow, next_number, page) for flow, next_number, page in items]
 
 
-def _finish_one(tx: Tx, flow: str, next_number: Callable[[], int], page: FinishedPage) -> Kept:
+def _finish_one(tx: Tx, flow: str, next_number: Callable[[], int], page: FinishedPage) -> tuple[int, list[Letter]]:
     tx.run("lock_run", {"id": page.run})  # pages of one run are planned one after the other, on any database
-    kept, repeated = _find_repeated(tx, flow, page)
-    items = [item for item in page.items if item.key not in repeated]
-    tx.run_many("save_item", [_item_row(flow, item, page) for item in items])
-    tx.run_many("meet_item", [_meeting(flow, item.key, page, item.place) for item in page.met])
-    tx.run_many("repeat_item", [_meeting(flow, key, page) for key in [*repeated, *page.repeated]])
+    tx.run_many("save_item", [_item_row(flow, item, page) for item in page.items])
     tx.run_many(
-        "resolve_letters", [{"flow": flow, "key": item.key, "at": page.at} for item in items if item.state == "done"]
+        "resolve_letters",
+        [{"flow": flow, "key": item.key, "at": page.at} for item in page.items if item.state == "done"],
     )
+    planned, letters = 0, []
     for writes in page.writes:
-        effects, unplanned = writes.make(_items_of(tx, flow, writes.owners), repeated)
-        kept.unplanned += unplanned
-        kept.planned += _plan_effects(tx, flow, writes.sink, page, effects)
-    buried = [*page.letters, *kept.contradicting, *kept.unplanned]
+        effects, unplanned = writes.make(_items_of(tx, flow, writes.owners))
+        letters += unplanned
+        planned += _plan_effects(tx, flow, writes.sink, page, effects)
+    buried = [*page.letters, *letters]
     if buried:
         _bury(tx, [[_letter_row(flow, next_number(), letter) for letter in buried]])
-    return kept
-
-
-def _find_repeated(tx: Tx, flow: str, page: FinishedPage) -> tuple[Kept, frozenset[str]]:
-    """Find keys that a page under way at the same time kept first."""
-    kept, repeated = Kept(), set()
-    mine = {item.key: item for item in page.items}
-    for row in tx.fetch_keys("items_of", list(mine), flow=flow) if mine else []:
-        other = _item(row)
-        item = mine[other.key]
-        if not other.was_met(page.run) or other.place == item.place:
-            continue
-        repeated.add(item.key)
-        if (other.owner, other.dated, other.fingerprint) == (item.owner, item.dated, item.fingerprint):
-            kept.same.append(item.key)
-        else:
-            kept.contradicting.append(page.refuse(item.key))
-    return kept, frozenset(repeated)
-
-
-def _meeting(flow: str, key: str, page: FinishedPage, place: str = "") -> dict[str, Any]:
-    return {"flow": flow, "key": key, "run": page.run, "place": place}
+    return planned, letters
 
 
 def _items_of(tx: Tx, flow: str, owners: Sequence[str]) -> dict[str, list[Item]]:

@@ -91,15 +91,6 @@ class Purchases:
         self.tokens += answer.usage.input + answer.usage.output
 
 
-def repeated_key(key: str) -> MappingError:
-    """Return the error of a record whose key was met before with something else in it."""
-    return MappingError(
-        f"the key {key[:60]!r} occurs more than once in the source, with different content",
-        code="source.duplicate-key",
-        hint="Only the first record counts. Choose a key that identifies a record, such as an id column.",
-    )
-
-
 def fold_key(text: str) -> str:
     """Return a name in the form in which it is compared: addresses do not differ by case or surrounding blanks."""
     text = text.strip()
