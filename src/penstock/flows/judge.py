@@ -128,7 +128,6 @@ class Judge:
                 work.prints[index:] = [print_]
                 if self._take_known(work, index, step, print_):
                     continue
-                work.fresh = True
                 prepared = step.operation.prepare(given, self.choice)
             except PenstockError as error:
                 if _stops_run(error):

@@ -69,7 +69,7 @@ class PageWorker:
 
     def is_new(self, work: Work) -> bool:
         """Tell whether this run judged the record, before a crash or just now."""
-        return work.fresh or (work.known is not None and work.known.run == self.run)
+        return work.is_fresh or (work.known is not None and work.known.run == self.run)
 
     def _finish(self, page: Page, found: Sorted, reached: Sequence[Work]) -> FinishedPage:
         now = self.bench.clock.now()
@@ -183,6 +183,6 @@ class Here:
 def _is_changed(work: Work) -> bool:
     """Tell whether there is something to keep: a new result, a failure, another owner or date."""
     known = work.known
-    if work.fresh or work.problem is not None:
+    if work.is_fresh or work.problem is not None:
         return True
     return known is None or known.owner != work.owner or known.dated != work.dated

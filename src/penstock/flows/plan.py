@@ -109,7 +109,7 @@ class Planner:
             self._remember([work.problem])
         elif work.known is None:
             plan.new += 1
-        elif waits or work.fresh:
+        elif waits or work.is_fresh:
             plan.changed += 1
         else:
             plan.unchanged += 1
@@ -157,7 +157,7 @@ class Planner:
         good = [work for work in works if work.problem is None]
         open_owners = {work.owner for work in good if id(work) in waiting}
         known = [work for work in good if work.owner not in open_owners]
-        fresh = [work for work in known if work.fresh]
+        fresh = [work for work in known if work.is_fresh]
         for target, sink in self.bench.sinks:
             name = sink_name(target, sink)
             effects: list[Effect] = []
@@ -173,7 +173,7 @@ class Planner:
         owners = sorted({work.owner for work in works}) if self.flow.summarize else []
         items = await self.state.items_of_owners(owners) if owners else {}
         for work in works:  # what is held but not yet kept counts as it will
-            if self.flow.summarize is not None and work.fresh:
+            if self.flow.summarize is not None and work.is_fresh:
                 kept = [item for item in items.get(work.owner, []) if item.key != work.record.key]
                 items[work.owner] = [*kept, work.item()]
         effects, problems = wanted_of(self.flow, target, works, items)

@@ -26,8 +26,6 @@ class Work:
     outputs: dict[str, Any] = field(default_factory=dict)
     prints: list[bytes] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
-    fresh: bool = False
-    """Some step was asked again, so that the result may be new."""
     problem: Problem | None = None
     stage: str = ""
 
@@ -35,6 +33,17 @@ class Work:
         """Take the record out of the run and remember why."""
         self.stage = stage
         self.problem = Problem.from_error(error, self.record.where)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether some step was judged on something else than what is kept."""
+        known = self.known
+        return (
+            known is None
+            or known.state != "done"
+            or known.fingerprint != b"".join(self.prints)
+            or known.output.keys() != self.outputs.keys()
+        )
 
     def is_reached(self, steps: int) -> bool:
         """Tell whether the record has its result, or failed."""
