@@ -166,7 +166,7 @@ class Allowance(msgspec.Struct, array_like=True):
                 bucket.set_rate(limit / MINUTE, "headers", MINUTE)
             elif bucket.origin == "assumed" and used_tokens is not None:
                 bucket.rate, bucket.origin = 0.0, "none"
-            if remaining is not None and bucket.rate and (booking.amount or not bucket.charged):
+            if remaining is not None and bucket.rate and (booking is not NOTHING or not bucket.charged):
                 bucket.correct(booking, sent_at, now, remaining, upward=upward)
             elif used_tokens is not None and name == "tokens":
                 bucket.level -= max(0.0, used_tokens - booking.cost)
@@ -190,10 +190,13 @@ class Allowance(msgspec.Struct, array_like=True):
                 self._slow_down(now)
             return
         stated = _tighter(headers, "remaining", "tokens"), _tighter(headers, "remaining", "requests")
-        uncharged = Ticket(*(booking._replace(cost=0.0) for booking in ticket))
+        uncharged = Ticket(*(booking if booking is NOTHING else booking._replace(cost=0.0) for booking in ticket))
         self.observe(uncharged, sent_at, now, headers, None)
-        for bucket in self.buckets():
-            bucket.forget_samples()
+        for bucket, booking, remaining in (
+            (self.requests, ticket.requests, stated[1]),
+            (self.tokens, ticket.tokens, stated[0]),
+        ):
+            bucket.begin_anew(booking, sent_at, remaining)
         if not news:
             return
         self.taught_at = now

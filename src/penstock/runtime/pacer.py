@@ -116,7 +116,7 @@ class Bucket(msgspec.Struct, array_like=True):
     def book(self, amount: float, now: float, *, interactive: bool = False) -> Booking:
         """Take `amount` (an estimate) out of the bucket, even if it must then wait for it."""
         cost = amount * self.ratio
-        if self.charged == 0.0 and self.rate:
+        if self.wave_at == -math.inf and self.rate:
             self.capacity = max(self.capacity, cost)
             self.level, self.spare = self.capacity, self.reserve
         if now > self.wave_at + WAVE:
@@ -162,6 +162,13 @@ class Bucket(msgspec.Struct, array_like=True):
         """Compare the vendor's charges with the estimates only from here on."""
         self.learn_from = self.charged
         self.older = self.newer = None
+
+    def begin_anew(self, refused: Booking, sent_at: float, remaining: float | None) -> None:
+        """Compare from a refusal on: what was booked before it was charged or not, nobody knows."""
+        self.forget_samples()
+        after = self.charged - refused.mark
+        if remaining is not None and after <= 4 * self.size:
+            self.older = self.newer = Sample(self.charged, sent_at, remaining - after * self.ratio, self.size)
 
     def correct(self, booking: Booking, sent_at: float, now: float, remaining: float, *, upward: bool) -> None:
         """Bring the level between the bounds that a reply sets.
