@@ -1,0 +1,56 @@
+# The targets build what they need; Python 3.11 or newer and a network for pip are all they ask for.
+#   make demo PYTHON=python3.12
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help dev demo test check bench docs constraints
+
+help:
+	@echo "make demo    the main job in the sandbox, on real text, in about a minute"
+	@echo "make test    all tests"
+	@echo "make check   lint, types, import contract, fresh reference pages"
+	@echo "make bench   the benchmarks of docs/benchmarks.md (takes long)"
+	@echo "make docs    write the generated reference pages and pictures anew"
+	@echo "make dev     only build $(VENV)"
+
+dev: $(VENV)/ready
+
+$(VENV)/ready: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, for instance: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group test --group check
+	@touch $@
+
+demo: dev
+	@$(BIN)/python scripts/demo_texts.py .demo
+	@$(BIN)/penstock demo --folder .demo/feedback $$(test -f .demo/texts.txt && echo --texts .demo/texts.txt)
+
+test: dev
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
+
+check: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/docs.py --check
+
+docs: dev
+	$(BIN)/python scripts/docs.py
+	$(BIN)/python scripts/picture.py
+
+# PEERS=path/to/python names an environment with the peers that benchmarks/quota.py compares with.
+bench: dev
+	for name in estimate overhead replay memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/quota.py $(if $(PEERS),--peers-python $(PEERS))
+
+constraints:
+	rm -rf .demo/constraints
+	$(PYTHON) -m venv .demo/constraints
+	.demo/constraints/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.demo/constraints/bin/python -m pip install --quiet '.[all]' --group test --group check
+	@sed -n '/^#/p' constraints.txt > .demo/constraints.txt
+	.demo/constraints/bin/python -m pip freeze --exclude penstock >> .demo/constraints.txt
+	mv .demo/constraints.txt constraints.txt

@@ -1,0 +1,307 @@
+"""Writes docs/reference from the code: `python scripts/docs.py`, or `--check` to see whether it is fresh."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from error_codes import CLASSES, find_errors
+from penstock.base.settings import SETTINGS
+from penstock.cli.main import common, penstock
+from penstock.flows import model as flow_words
+from penstock.operations.catalogue import all_operations
+from penstock.vendor.models import Model, load_catalogue
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+NOTICE = "<!-- Written by scripts/docs.py from the code. Change the code, then run `make docs`. -->\n\n"
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(list(headings))]
+    for row in rows:
+        cells = ("" if cell is None else str(cell).replace("|", "\\|").replace("\n", " ").strip() for cell in row)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+# commands
+
+
+def commands() -> str:
+    """Describe every command, from click."""
+    parts = ["# Commands\n\n`penstock COMMAND --help` says the same. Data goes to stdout, everything else to stderr.\n"]
+    context = click.Context(penstock, info_name="penstock")
+    for name in penstock.list_commands(context):
+        command = penstock.get_command(context, name)
+        assert command is not None
+        parts += _command(f"penstock {name}", command)
+    shared = [one for one in _shared.params if isinstance(one, click.Option)]
+    parts += ["## Options of every command\n", table(["option", "what it does"], _rows(reversed(shared)))]
+    return "\n".join(parts)
+
+
+@common
+@click.command()
+def _shared() -> None:
+    """Carry the options that every command shares."""
+
+
+def _command(name: str, command: click.Command) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        for below in command.list_commands(click.Context(command)):
+            inner = command.commands[below]
+            yield from _command(f"{name} {below}", inner)
+        return
+    arguments = [one for one in command.params if isinstance(one, click.Argument)]
+    shared = {one.name for one in _shared.params}
+    options = [one for one in command.params if isinstance(one, click.Option) and one.name not in shared]
+    usage = " ".join([name, *(_argument(one) for one in arguments), *(["[OPTIONS]"] if options else [])])
+    yield f"## {name}\n\n    {usage}\n\n{inspect.cleandoc(command.help or '')}\n"
+    if options:
+        yield table(["option", "what it does"], _rows(options))
+
+
+def _rows(options: Iterable[click.Option]) -> list[tuple[str, str]]:
+    return [(_option(one), _help(one)) for one in options]
+
+
+def _argument(argument: click.Argument) -> str:
+    name = argument.human_readable_name.upper()
+    return f"[{name}]..." if argument.nargs == -1 else name
+
+
+def _option(option: click.Option) -> str:
+    names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=len))
+    if option.is_flag:
+        return names
+    return f"{names} {option.make_metavar(click.Context(click.Command('x')))}".replace("|", " or ")
+
+
+def _help(option: click.Option) -> str:
+    default = option.default
+    is_shown = (
+        option.show_default and not option.is_flag and default is not None and "UNSET" not in repr(default).upper()
+    )
+    return (option.help or "") + (f" Default: `{default}`." if is_shown else "")
+
+
+# settings, errors, models
+
+
+def settings() -> str:
+    """Describe every setting."""
+    intro = (
+        "# Settings\n\nA setting is looked for on the command line, then in the environment, then in `penstock.toml` "
+        "of the workspace,\nthen the default holds. `penstock settings where NAME` shows the search. A dot in a name "
+        "is a table in the file:\n`budget.day` is `day` under `[budget]`.\n"
+    )
+    rows = [
+        (
+            f"`{one.name}`",
+            f"`{one.env}`",
+            "" if one.default is None else f"`{one.default}`",
+            one.help + (" Never shown or logged." if one.secret else ""),
+        )
+        for one in SETTINGS
+    ]
+    return intro + "\n" + table(["setting", "environment", "default", "what it is"], rows)
+
+
+def errors() -> str:
+    """Describe exit codes, classes and every error code."""
+    exits = [
+        (0, "done"), (1, "the vendor rejected the request, or its answer cannot be used"), (2, "fix your input"),
+        (3, "the run ended, some records failed"), (4, "key refused or permission missing"),
+        (5, "vendor down, or its quota used up"), (6, "stopped by a budget or a person"), (70, "a defect of Penstock"),
+        (130, "interrupted; the same command goes on"),
+    ]  # fmt: skip
+    parts = [
+        "# Errors\n\nEach has a code that stays, a message, and a hint that says what to do. … is filled in.\n",
+        "## Exit codes\n",
+        table(["exit", "meaning"], exits),
+        "## What each kind means\n",
+        table(
+            ["kind", "meaning", "exit", "what Penstock does"],
+            [(name, _first_line(kind), kind.exit_code, _RECOVERIES[kind.recovery]) for name, kind in CLASSES.items()],
+        ),
+    ]
+    found = find_errors(ROOT / "src" / "penstock")
+    for area in sorted({one.code.partition(".")[0] for one in found}):
+        rows = [(f"`{one.code}`", one.kind, one.message, one.hint) for one in found if one.code.startswith(f"{area}.")]
+        parts.append(f"## {area}\n\n" + table(["code", "kind", "message", "what to do"], rows))
+    return "\n".join(parts)
+
+
+_RECOVERIES = {
+    "fix": "stops until you change something",
+    "stop": "stops the run; what was bought is kept",
+    "isolate": "keeps that record aside, the others go on",
+    "retry": "tries again, waiting as long as the vendor says",
+    "repair": "asks once more, then the offline scorer or aside",
+    "report": "stops; please report it",
+}
+
+
+def models() -> str:
+    """Describe every model of the catalogue: prices of today's text tokens, limits, dates."""
+    catalogue = load_catalogue()
+    rows = [
+        (
+            f"`{one.id}`", one.kind, ", ".join(one.apis), _price(one, "standard"), _price(one, "decide"),
+            _size(one.context_window), _limits(one), one.shutdown or "",
+            f"`{one.replacement}`" if one.replacement else "",
+        )
+        for one in catalogue.all()
+    ]  # fmt: skip
+    intro = (
+        f"# Models\n\nCompiled {catalogue.compiled}. Prices are dollars per million tokens (input / cached / output), "
+        "at the standard tier and of the\nDecisions API. Empty means unknown, and an unknown price is never taken for "
+        "zero. Limits are requests and tokens a minute\nof the tier Build; replies of the vendor replace them. Add or "
+        "correct a model in `models.toml` of your workspace:\nsee [how to](../how-to/models.md).\n"
+    )
+    headings = ["model", "kind", "APIs", "price", "decisions", "context", "limits", "ends", "then use"]
+    return intro + "\n" + table(headings, rows)
+
+
+def _price(model: Model, tier: str) -> str:
+    prices = model.prices_at()
+    rates = prices.rates(tier, 0) if prices else None
+    if rates is None or rates.input is None:
+        return ""
+    return " / ".join("–" if one is None else f"{one:g}" for one in (rates.input, rates.cached, rates.output))
+
+
+def _size(tokens: int | None) -> str:
+    return f"{tokens:,}" if tokens else ""
+
+
+def _limits(model: Model) -> str:
+    limits = model.limits.get("Build")
+    return f"{_rate(limits.rpm)} / {_rate(limits.tpm)}" if limits else ""
+
+
+def _rate(value: float | None) -> str:
+    return f"{value:,.0f}" if value else "–"
+
+
+def _first_line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().split("\n")[0]
+
+
+# operations and the flow file
+
+
+def operations() -> str:
+    """Describe every operation with its fields."""
+    intro = (
+        "# Operations\n\nEach runs as a step of a flow, or from the shell: `penstock run NAME -i FIELD=VALUE`; "
+        "`-i text=-` reads standard input,\nvalues that begin with `[` or `{` are JSON.\n"
+    )
+    parts = [intro]
+    for entry in all_operations():
+        operation = entry.load()
+        module = inspect.getdoc(inspect.getmodule(operation.prepare)) or ""
+        more = module.partition("\n")[2].strip()
+        parts.append(f"## {entry.name}\n\n{entry.title}. Version {operation.version}.\n\n{more}\n")
+        parts += _schema("Input", operation.input_schema())
+        parts += _schema("Output", operation.output_schema())
+    return "\n".join(parts)
+
+
+def _schema(title: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### {title}\n"
+    yield _fields(schema)
+    for name, part in schema.get("$defs", {}).items():
+        yield f"**{name}**: {part.get('description', '').strip()}\n\n{_fields(part)}"
+
+
+def _fields(schema: Mapping[str, Any]) -> str:
+    required = schema.get("required", ())
+    rows = [
+        (f"`{name}`", _type(part), "required" if name in required else _default(part), part.get("description", ""))
+        for name, part in schema.get("properties", {}).items()
+    ]
+    return table(["field", "type", "default", "what it is"], rows)
+
+
+def _default(part: Mapping[str, Any]) -> str:
+    return f"`{part['default']}`" if part.get("default") not in (None, "", [], {}, ()) else ""
+
+
+def _type(part: Mapping[str, Any]) -> str:
+    if "$ref" in part:
+        return _title(str(part["$ref"]).rpartition("/")[2])
+    if "enum" in part:
+        return ", ".join(str(one) for one in part["enum"])
+    if "const" in part:
+        return str(part["const"])
+    for word in ("anyOf", "oneOf"):
+        if word in part:
+            return " or ".join(_type(one) for one in part[word] if one.get("type") != "null")
+    if part.get("type") == "array":
+        return f"list of {_type(part.get('items', {}))}"
+    extra = part.get("additionalProperties")
+    if part.get("type") == "object" and isinstance(extra, dict):
+        return f"mapping to {_type(extra)}"
+    return {"object": "mapping", "string": "text"}.get(str(part.get("type")), str(part.get("type", "any")))
+
+
+def flow_file() -> str:
+    """Describe the words of a flow file, from its model."""
+    found = [
+        part for part in vars(flow_words).values()
+        if inspect.isclass(part) and issubclass(part, flow_words.Strict) and part is not flow_words.Strict
+    ]  # fmt: skip
+    intro = (
+        "# The flow file\n\nYAML. `${{ … }}` is an expression over the record, joined records, results of earlier "
+        "steps by name, and in a sink `contact`;\na plain path looks a value up, anything else is a Jinja expression "
+        "with its filters. See [sources and sinks](../how-to/files.md)\nfor the options of each connector.\n"
+    )
+    parts = [intro]
+    for part in reversed(found):
+        schema = part.model_json_schema(by_alias=True)
+        parts.append(f"## {_title(part.__name__)}\n\n{inspect.getdoc(part)}\n\n{_fields(schema)}")
+    return "\n".join(parts)
+
+
+def _title(name: str) -> str:
+    return {"FlowFile": "Top level"}.get(name, name.removesuffix("Part").lower())
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands,
+    "errors.md": errors,
+    "flow-file.md": flow_file,
+    "models.md": models,
+    "operations.md": operations,
+    "settings.md": settings,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with --check say which are stale."""
+    stale = []
+    for name, make in PAGES.items():
+        path, text = REFERENCE / name, NOTICE + make().rstrip() + "\n"
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(str(path.relative_to(ROOT)))
+        if "--check" not in arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if stale and "--check" in arguments:
+        print(f"stale: {', '.join(stale)}; run: make docs", file=sys.stderr)
+        return 1
+    print(f"{len(PAGES)} reference pages, {len(stale)} of them written" if stale else "reference pages are fresh")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
