@@ -86,6 +86,8 @@ def run(case: Case, server: Server, python: str, seconds: float) -> dict[str, An
                 pass
         server.ask("/reset", READINGS[case.reading])
         started = time.monotonic()
+        for client in clients:
+            release(client)
         results = [finish(client, started + 3 * seconds + 5) for client in clients]
         wall = time.monotonic() - started
     stats = server.ask("/stats")
@@ -121,12 +123,15 @@ def start(case: Case, server: Server, python: str, board: str, number: int, reco
     )
 
 
-def finish(client: subprocess.Popen[str], deadline: float) -> dict[str, Any]:
+def release(client: subprocess.Popen[str]) -> None:
     assert client.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         client.stdin.write("go\n")
-        client.stdin.flush()
-        client.stdin = None  # `communicate` must not write to it again
+        client.stdin.close()
+    client.stdin = None  # `communicate` must not touch it again
+
+
+def finish(client: subprocess.Popen[str], deadline: float) -> dict[str, Any]:
     try:
         output, _ = client.communicate(timeout=max(deadline - time.monotonic(), 1))
     except subprocess.TimeoutExpired:
