@@ -108,7 +108,7 @@ class Run:
         for counts in self._partial:
             self.counts = self.counts + counts
         state = "done" if problem is None else "stopped"
-        await self._take_costs()
+        await self._take_facts()
         await self.state.end_run(self.id, state, self.counts, self.clock.now(), problem.code if problem else "")
         if problem is None:
             await self.state.drop_lookups(self.id)
@@ -126,10 +126,14 @@ class Run:
         await self.state.start_run(self.id, self.flow, self.bench.source.identity(), self.clock.now())
         return False
 
-    async def _take_costs(self) -> None:
-        """Take calls and cost from the books: a resumed run has paid for pages that it met twice."""
+    async def _take_facts(self) -> None:
+        """Take calls, cost and writes from the books: a resumed run met pages twice, and wrote before it died."""
         books = await self.bench.caller.ledger.spent(f"run:{self.id}")
         self.counts.calls, self.counts.cost = books.calls, books.spent
+        effects = await self.state.effects_of_run(self.id)
+        self.counts.planned = sum(effects.values())
+        self.counts.written = effects.get("confirmed", 0)
+        self.counts.refused += effects.get("rejected", 0) + effects.get("conflict", 0)
 
     async def _read_all(self) -> None:
         """Work on several pages at once, and move the cursor in the order of the source."""
@@ -201,7 +205,6 @@ class Run:
         self.progress.stage = "read"
 
     def _told_written(self, confirmed: int) -> None:
-        self.counts.written += confirmed
         self.progress.add(writes=confirmed)
 
     async def _bury_effects(self, failed: Sequence[tuple[Effect, Outcome]]) -> None:
@@ -219,7 +222,6 @@ class Run:
             )
             for effect, outcome in failed
         ]
-        self.counts.refused += len(letters)
         self.failures += [letter.problem for letter in letters][: max(0, 5 - len(self.failures))]
         await self.state.bury(letters)
 

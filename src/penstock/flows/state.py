@@ -244,6 +244,11 @@ class FlowState:
         rows = await self.store.read("count_open_effects", flow=self.flow, sink=sink)
         return int(rows[0][0])
 
+    async def effects_of_run(self, run: str) -> dict[str, int]:
+        """Return how many writes a run planned, by what became of them."""
+        rows = await self.store.read("count_effects_of_run", flow=self.flow, run=run)
+        return {str(state): int(count) for state, count in rows}
+
     async def effect_pages(self, sink: str, size: int = 500) -> AsyncIterator[list[Effect]]:
         """Yield every row that a snapshot holds, in the order of targets."""
         after = ""

@@ -122,7 +122,7 @@ insert into effects (flow, sink, kind, target, match, fields, wanted, state, run
 values (:flow, :sink, :kind, :target, :match, :fields, :wanted, 'planned', :run, :at)
 on conflict (flow, sink, kind, target) do update set match = excluded.match, fields = excluded.fields,
   wanted = excluded.wanted, state = case when effects.confirmed = excluded.wanted then 'confirmed' else 'planned' end,
-  attempts = 0, run = excluded.run, problem = '', at = excluded.at;
+  attempts = 0, run = case when effects.confirmed = excluded.wanted then effects.run else excluded.run end, problem = '', at = excluded.at;
 
 -- name: next_effects
 select kind, target, match, fields, wanted, confirmed_fields, state, attempts, problem from effects
@@ -179,6 +179,9 @@ select key, body from lookups where run = :run and name = :name and key in (:key
 
 -- name: drop_lookups
 delete from lookups where run = :run;
+
+-- name: count_effects_of_run
+select state, count(*) from effects where flow = :flow and run = :run group by state;
 
 -- name: effects_of_sink
 select kind, target, match, fields, wanted, confirmed_fields, state, attempts, problem from effects
