@@ -7,6 +7,7 @@ call; a question that the model refuses is a value beside the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from math import fsum, isfinite
 from typing import Annotated, Any, Literal
 
@@ -56,6 +57,11 @@ class Choice(Fields):
     name: str | None = None
     """Name that the answer carries."""
 
+    @cached_property
+    def offered(self) -> frozenset[tuple[type, str | bool]]:
+        """The options with their types: the text "true" is not the answer yes."""
+        return frozenset((type(option.value), option.value) for option in self.choices)
+
 
 class Level(Fields):
     """One step of a scale."""
@@ -77,6 +83,11 @@ class Score(Fields):
     """The steps, lowest first."""
     name: str | None = None
     """Name that the answer carries."""
+
+    @cached_property
+    def offered(self) -> frozenset[tuple[type, str]]:
+        """The labels of the steps."""
+        return frozenset((str, level.label) for level in self.levels)
 
 
 Question = Annotated[Predicate | Choice | Score, Field(discriminator="type")]
@@ -335,15 +346,16 @@ def _find_problem(question: Predicate | Choice | Score, answer: AnswerRead) -> s
         return f"is a {kind} to a {question.type} question"
     if isinstance(question, Choice) and isinstance(answer, ChoiceRead):
         given = [((type(part.value), part.value), part.probability) for part in answer.probabilities]
-        offered = {(type(option.value), option.value) for option in question.choices}
-        return _check_chances(given, offered) or _check_chosen((type(answer.choice), answer.choice), dict(given))
+        return _check_chances(given, question.offered) or _check_chosen(
+            (type(answer.choice), answer.choice), dict(given)
+        )
     if isinstance(question, Score) and isinstance(answer, ScoreRead):
         given = [((str, part.label), part.probability) for part in answer.probabilities]
-        return _check_chances(given, {(str, level.label) for level in question.levels})
+        return _check_chances(given, question.offered)
     return ""
 
 
-def _check_chances(given: list[tuple[Any, float]], offered: set[Any]) -> str:
+def _check_chances(given: list[tuple[Any, float]], offered: frozenset[Any]) -> str:
     if len(given) != len(offered) or {option for option, _ in given} != offered:
         return "has probabilities for other options than were offered"
     total = fsum(probability for _, probability in given)

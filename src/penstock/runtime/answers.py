@@ -6,6 +6,7 @@ A body is compressed and carries its own checksum: a torn or damaged one counts 
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,17 @@ from penstock.runtime.store import Store
 _COMPRESS_FROM = 512
 _encoder = msgspec.json.Encoder()  # takes whatever a vendor can send, numbers of any size too
 _decoder = msgspec.json.Decoder(Answer)
+
+
+class _Tools(threading.local):
+    """A compressor and its counterpart for each thread: making one costs more than a small body."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=1)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_tools = _Tools()
 
 
 class Bought(msgspec.Struct, frozen=True):
@@ -77,7 +89,7 @@ def pack(answer: Answer) -> bytes:
     body = _encoder.encode(answer)
     kind = b"\0"
     if len(body) >= _COMPRESS_FROM:
-        body, kind = zstandard.compress(body, 1), b"\1"
+        body, kind = _tools.compressor.compress(body), b"\1"
     return zlib.crc32(body).to_bytes(4, "big") + kind + body
 
 
@@ -87,7 +99,7 @@ def unpack(stored: bytes) -> Answer | None:
     if len(stored) < 6 or zlib.crc32(body).to_bytes(4, "big") != stored[:4]:
         return None
     try:
-        answer = _decoder.decode(zstandard.decompress(body) if stored[4] else body)
+        answer = _decoder.decode(_tools.decompressor.decompress(body) if stored[4] else body)
     except (msgspec.DecodeError, zstandard.ZstdError):
         return None
     return msgspec.structs.replace(answer, cached=True)
