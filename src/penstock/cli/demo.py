@@ -126,7 +126,7 @@ class _Story:
                 ("calls", f"{made.calls:,} to {made.model}"),
                 ("cost", f"{render.money(made.cost)} (estimate)"),
                 ("writes", f"up to {made.writes + made.possible_writes:,} contacts in {', '.join(made.writes_to)}"),
-                ("to do", f"{len(missing)} Brevo attributes are missing; the run creates them" if missing else None),
+                ("missing", f"{len(missing)} Brevo attributes; the run creates them" if missing else None),
             ]
         )  # fmt: skip
         return made
