@@ -46,12 +46,16 @@ class _Wish(msgspec.Struct, frozen=True):
 
 
 class _Refusal(msgspec.Struct, frozen=True):
-    """The wish does not fit into `scope` now; with nothing reserved there it never will."""
+    """The wish does not fit into `scope` now."""
 
     scope: str
     limit: Money
     spent: Money
     reserved: Money
+
+    def is_final(self, amount: Money) -> bool:
+        """Tell whether it would not fit either if everything that is reserved came back."""
+        return self.spent + amount > self.limit
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -135,7 +139,7 @@ class Ledger:
             answer: Reservation | _Refusal = await self.store.batch(_reserve, wish, self._withdraw)
             if isinstance(answer, Reservation):
                 return answer
-            if answer.spent + (worst_case or 0) > answer.limit or answer.reserved <= 0:
+            if answer.is_final(worst_case or 0):
                 raise _budget_reached(answer, worst_case or 0)
             if not await self._wait(change, pause):
                 pause = min(2 * pause, LONGEST_LOOK)
@@ -257,13 +261,15 @@ def _reserve(tx: Tx, items: Sequence[_Wish]) -> list[Reservation | _Refusal | Pe
 def _find_refusal(
     item: _Wish, amount: Money, known: Mapping[str, list[Any]], added: Mapping[str, Money]
 ) -> _Refusal | None:
+    found = None
     for scope, limit in item.limits:
         spent, reserved, held = known.get(scope, (0, 0, 0))
-        reserved = int(reserved) + added[scope]
-        spent = int(spent) + int(held)
-        if spent + reserved + amount > limit:
-            return _Refusal(scope, limit, spent, reserved)
-    return None
+        refusal = _Refusal(scope, limit, int(spent) + int(held), int(reserved) + added[scope])
+        if refusal.is_final(amount):
+            return refusal
+        if refusal.spent + refusal.reserved + amount > limit:
+            found = found or refusal
+    return found
 
 
 def settle_calls(tx: Tx, items: Sequence[Settlement]) -> list[None]:
