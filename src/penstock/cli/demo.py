@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,8 +50,7 @@ def demo(given: Given, texts: Path | None, folder: Path, live: bool, yes: bool, 
     """Plan, run and change a feedback flow, and show what it does to Brevo; in the sandbox, without keys."""
     given.debug = debug
     check_folder(folder)
-    if live:
-        _check_keys(folder)
+    _check_keys(folder) if live else _check_lexicon()
     story = _Story(folder, live, yes)
     story.greet()
     render.show(write_folder(folder, texts, live))
@@ -65,6 +65,13 @@ def _check_keys(folder: Path) -> None:
             f"--live needs keys, and {' and '.join(missing)} is missing",
             code="settings.missing",
             hint="export OPENAI_API_KEY=… BREVO_API_KEY=…, or leave out --live to stay in the sandbox.",
+        )
+
+
+def _check_lexicon() -> None:
+    if find_spec("vaderSentiment") is None:
+        raise SettingsError(
+            "the sandbox is not installed", code="settings.extra", hint="pip install 'penstock[sandbox]'"
         )
 
 
