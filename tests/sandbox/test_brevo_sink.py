@@ -555,9 +555,11 @@ async def test_when_contacts_cannot_be_looked_up_their_events_come_later(desk):
     assert desk.state.events == type(desk.state.events)()
 
 
-async def test_events_of_contacts_that_may_be_created_are_sent_without_a_look_up(desk):
+async def test_a_contact_that_may_be_created_is_there_before_its_event_which_can_then_be_found_again(desk):
     assert states(await write(desk, [event("new@example.com")], create_contacts=True)) == ["confirmed"]
-    assert desk.count("contacts.get") == 0
+    assert [one.email for one in desk.state.by_creation] == ["new@example.com"]
+    assert states(await find(desk, [event("new@example.com")], create_contacts=True)) == ["confirmed"]
+    assert states(await find(desk, [event("new@example.com", 2)], create_contacts=True)) == ["later"]
 
 
 async def test_when_the_schema_cannot_be_read_updates_come_later(desk):

@@ -61,18 +61,39 @@ class EventWriter:
 
     async def _prepare(self, items: Sequence[Item], done: dict[int, Outcome]) -> list[tuple[int, dict[str, Any]]]:
         parsed = _parse(items, done)
-        known = {} if self._create else await self._find_contacts([target for target, _ in parsed.values()])
+        targets = [target for target, _ in parsed.values()]
+        known = await self._find_contacts(targets)
+        refused: dict[Target, Problem] = {}
+        if self._create and known is not None:
+            try:
+                refused = await self._create_contacts([target for target in targets if target not in known])
+                known = await self._find_contacts(targets)
+            except (UnavailableError, ThrottledError):
+                known = None
         ready = []
         for index, (target, body) in parsed.items():
-            if self._create:
-                ready.append((index, {**body, "identifiers": _to_identifiers(target)}))
-            elif known is None:
+            if known is None:
                 done[index] = Outcome("later", _LATER)
             elif target not in known:
-                done[index] = Outcome("rejected", NO_SUCH_CONTACT)
+                done[index] = Outcome("rejected", refused.get(target, NO_SUCH_CONTACT))
             else:
                 ready.append((index, {**body, "identifiers": {"contact_id": known[target]}}))
         return ready
+
+    async def _create_contacts(self, targets: Sequence[Target]) -> dict[Target, Problem]:
+        """Create contacts before their events: an event of nobody could not be found again after a crash."""
+        refused: dict[Target, Problem] = {}
+
+        async def create(target: Target) -> None:
+            name = "email" if target.kind == "email_id" else "ext_id"
+            try:
+                await self._caller.call("contacts.create", body={name: target.value, "updateEnabled": True})
+            except RejectedError as error:
+                refused[target] = Problem.from_error(error)
+
+        missing = [target for target in dict.fromkeys(targets) if target.kind != "contact_id"]
+        await spread(missing, create, width_for(self._caller, "contacts.create"))
+        return refused
 
     async def _find_contacts(self, targets: Sequence[Target]) -> dict[Target, int] | None:
         try:
@@ -164,10 +185,6 @@ def _parse(items: Sequence[Item], done: dict[int, Outcome]) -> dict[int, tuple[T
         else:
             parsed[index] = (target, body)
     return parsed
-
-
-def _to_identifiers(target: Target) -> dict[str, Any]:
-    return {target.kind: int(target.value) if target.kind == "contact_id" else target.value}
 
 
 def build_event(change: Change) -> dict[str, Any] | Problem:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.sandbox.brevo_state import BrevoState
 from penstock.sandbox.limits import Limit
 from penstock.sandbox.openai import OpenAI
 from penstock.sandbox.world import Fault, Latency, World
@@ -34,9 +35,10 @@ class LatencyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Control:
     """Answers the control paths; meant for loopback only, so it asks for no key."""
 
-    def __init__(self, world: World, openai: OpenAI) -> None:
+    def __init__(self, world: World, openai: OpenAI, brevo: BrevoState) -> None:
         self._world = world
         self._openai = openai
+        self._brevo = brevo
 
     async def __call__(
         self,
@@ -91,6 +93,11 @@ class Control:
                 for (vendor, operation), count in sorted(world.written.items())
             ],
             "faults": world.faults,
+            "brevo": {
+                "contacts": len(self._brevo.contacts),
+                "events": len(self._brevo.events),
+                "repeats": dict(self._brevo.repeats),
+            },
             "limiter": {"accepted": limiter.accepted, "refused": limiter.refused},
         }
 

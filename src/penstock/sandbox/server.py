@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from penstock.base.clock import SystemClock
+from penstock.sandbox.brevo import BrevoApp, build_brevo_app
+from penstock.sandbox.brevo_limits import BrevoLimits
 from penstock.sandbox.control import Control
 from penstock.sandbox.limits import Limit, Limiter
 from penstock.sandbox.openai import OpenAI, build_openai_app
@@ -24,19 +26,19 @@ BANNER = (
 )
 
 
-def build_app(world: World, *, openai: OpenAI | None = None) -> Switchboard:
+def build_app(world: World, *, openai: OpenAI | None = None, brevo_scale: float = 1.0) -> Switchboard:
     """Build everything in one application: `/openai/v1`, `/brevo/v3` and the control paths `/_sandbox`."""
-    return Switchboard(world, openai or build_openai_app(world))
+    brevo = build_brevo_app(world, limits=BrevoLimits(scale=brevo_scale))
+    return Switchboard(world, openai or build_openai_app(world), brevo)
 
 
 class Switchboard:
     """Hands a request to the emulator that its path names, without the path's prefix."""
 
-    def __init__(self, world: World, openai: OpenAI) -> None:
-        self._world = world
+    def __init__(self, world: World, openai: OpenAI, brevo: BrevoApp) -> None:
         self._openai = openai
-        self._control = Control(world, openai)
-        self._brevo: Any = None
+        self._brevo = brevo
+        self._control = Control(world, openai, brevo.state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -48,20 +50,13 @@ class Switchboard:
             await self._openai(scope, receive, send)
         elif path.startswith("/brevo/"):
             scope["path"] = path.removeprefix("/brevo")
-            await self._brevo_app()(scope, receive, send)
+            await self._brevo(scope, receive, send)
         elif path.startswith("/v1/"):
             await self._openai(scope, receive, send)
         elif path.startswith("/v3/"):
-            await self._brevo_app()(scope, receive, send)
+            await self._brevo(scope, receive, send)
         else:
             await self._control(scope, receive, send)
-
-    def _brevo_app(self) -> Any:
-        if self._brevo is None:
-            from penstock.sandbox.brevo import build_brevo_app
-
-            self._brevo = build_brevo_app(self._world)
-        return self._brevo
 
 
 def make_config(app: Any, host: str, port: int) -> Any:
@@ -80,7 +75,14 @@ def make_config(app: Any, host: str, port: int) -> Any:
     )
 
 
-def serve(world: World, host: str = "127.0.0.1", port: int = 8089, *, openai: OpenAI | None = None) -> None:
+def serve(
+    world: World,
+    host: str = "127.0.0.1",
+    port: int = 8089,
+    *,
+    openai: OpenAI | None = None,
+    brevo_scale: float = 1.0,
+) -> None:
     """Serve until interrupted; port 0 takes any free one. The addresses are printed once they answer."""
     import uvicorn
 
@@ -92,7 +94,7 @@ def serve(world: World, host: str = "127.0.0.1", port: int = 8089, *, openai: Op
             sys.stdout.write(f"PENSTOCK_BREVO_BASE_URL=http://{host}:{bound}/brevo/v3\n")
             sys.stdout.flush()
 
-    Announcing(make_config(build_app(world, openai=openai), host, port)).run()
+    Announcing(make_config(build_app(world, openai=openai, brevo_scale=brevo_scale), host, port)).run()
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -107,6 +109,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tpm", type=float, help="Tokens per minute for every model; 0 is no limit.")
     parser.add_argument("--depth", type=float, default=60.0, help="Seconds of allowance that can be saved up.")
     parser.add_argument("--count-refused", action="store_true", help="Refused requests use the allowance too.")
+    parser.add_argument("--brevo-scale", type=float, default=1.0, help="Factor on Brevo's limits; 2 is a larger plan.")
     parser.add_argument("--fast", action="store_true", help="One fixed answer per set of questions, rough tokens.")
     parser.add_argument("--keep", type=int, default=100_000, help="Entries that each log keeps; 0 only counts.")
     return parser.parse_args(arguments)
@@ -124,7 +127,8 @@ def main(arguments: list[str] | None = None) -> None:
     limiter = Limiter(
         world.clock, limits, default=default, depth_seconds=given.depth, count_refused=given.count_refused
     )
-    serve(world, given.host, given.port, openai=build_openai_app(world, limiter=limiter, fast=given.fast))
+    openai = build_openai_app(world, limiter=limiter, fast=given.fast)
+    serve(world, given.host, given.port, openai=openai, brevo_scale=given.brevo_scale)
 
 
 if __name__ == "__main__":
