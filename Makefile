@@ -4,14 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help dev demo test check bench docs constraints
+.PHONY: help dev demo test check bench docs picture constraints
 
 help:
 	@echo "make demo    the main job in the sandbox, on real text, in about a minute"
 	@echo "make test    all tests"
 	@echo "make check   lint, types, import contract, fresh reference pages"
 	@echo "make bench   the benchmarks of docs/benchmarks.md (takes long)"
-	@echo "make docs    write the generated reference pages and pictures anew"
+	@echo "make docs    write the generated reference pages anew"
+	@echo "make picture draw the picture of the README from a real run"
 	@echo "make dev     only build $(VENV)"
 
 dev: $(VENV)/ready
@@ -39,7 +40,9 @@ check: dev
 
 docs: dev
 	$(BIN)/python scripts/docs.py
-	$(BIN)/python scripts/picture.py
+
+picture: demo
+	$(BIN)/python scripts/picture.py $$(test -f .demo/texts.txt && echo .demo/texts.txt)
 
 # PEERS=path/to/python names an environment with the peers that benchmarks/quota.py compares with.
 bench: dev
