@@ -90,13 +90,14 @@ def pack(answer: Answer) -> bytes:
     kind = b"\0"
     if len(body) >= _COMPRESS_FROM:
         body, kind = _tools.compressor.compress(body), b"\1"
-    return zlib.crc32(body).to_bytes(4, "big") + kind + body
+    body = kind + body
+    return zlib.crc32(body).to_bytes(4, "big") + body
 
 
 def unpack(stored: bytes) -> Answer | None:
     """Return the answer, or None when the stored form is damaged."""
     body = stored[5:]
-    if len(stored) < 6 or zlib.crc32(body).to_bytes(4, "big") != stored[:4]:
+    if not body or zlib.crc32(stored[4:]).to_bytes(4, "big") != stored[:4]:
         return None
     try:
         answer = _decoder.decode(_tools.decompressor.decompress(body) if stored[4] else body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from penstock.base.errors import AccessError, PenstockError, SettingsError, UnavailableError
+from penstock.base.errors import AccessError, PenstockError, SettingsError, ThrottledError, UnavailableError
 from penstock.base.types import Finding, format_money
 from penstock.runtime.ledger import Ledger
 from penstock.runtime.store import Store
@@ -63,6 +63,8 @@ async def check_openai(client: OpenAI, model: str) -> list[Finding]:
         listed = await client.get("/models")
     except AccessError as error:
         return [from_error("OpenAI key", error)]
+    except ThrottledError as error:
+        return [Finding("OpenAI", "warn", error.message, "Wait until the quota has room, then look again.")]
     except UnavailableError as error:
         fix = error.hint or "Check the base URL; a gateway may answer instead of OpenAI."
         return [Finding("OpenAI", "fail", error.message, fix)]
