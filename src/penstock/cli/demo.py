@@ -103,7 +103,12 @@ class _Story:
 
     async def tell(self) -> int:
         """Tell the whole story; returns the exit code of its worst run."""
-        async with Workspace.open(self.folder, command="demo") as workspace:
+        environ: dict[str, str] | None = (
+            None if self.live else {}
+        )  # the sandbox must not reach a real database or model by a variable
+        async with Workspace.open(
+            self.folder, overrides={"sandbox": not self.live}, environ=environ, command="demo"
+        ) as workspace:
             self.workspace = workspace
             made = await self._plan("1. Plan: what would a run do and cost?")
             if self.live:
