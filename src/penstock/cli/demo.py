@@ -103,9 +103,8 @@ class _Story:
 
     async def tell(self) -> int:
         """Tell the whole story; returns the exit code of its worst run."""
-        environ: dict[str, str] | None = (
-            None if self.live else {}
-        )  # the sandbox must not reach a real database or model by a variable
+        # no variable may lead the sandbox to a real database
+        environ: dict[str, str] | None = None if self.live else {}
         async with Workspace.open(
             self.folder, overrides={"sandbox": not self.live}, environ=environ, command="demo"
         ) as workspace:
