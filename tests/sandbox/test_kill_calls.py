@@ -55,7 +55,7 @@ class Children:
     @classmethod
     async def start(cls, base_url: str) -> Children:
         here = Path(__file__).parent
-        environment = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+        environment = {**os.environ, "PYTHONPATH": str(here.parent)}
         return cls(
             await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -27,7 +27,7 @@ RECONNECT_TRIES, RECONNECT_SECONDS = 60, 0.5
 
 _TYPES = {"$ID": "bigint primary key", "$BLOB": "bytea", "$REAL": "double precision", "$WITHOUT_ROWID": ""}
 _START = f"""
-set lock_timeout = '{BUSY_SECONDS:g}s'; set idle_in_transaction_session_timeout = '60s'; set client_encoding = 'UTF8'
+set lock_timeout = '{BUSY_SECONDS:g}s'; set idle_in_transaction_session_timeout = '{BUSY_SECONDS - 5:g}s'; set client_encoding = 'UTF8'
 """
 _BEGIN = "begin; select pg_advisory_xact_lock(hashtextextended('penstock store', 0))"
 _REFUSED = re.compile(r"authentication failed|(role|user|database) \"[^\"]*\" does not exist|no pg_hba|no password")
