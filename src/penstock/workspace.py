@@ -74,6 +74,7 @@ class Workspace:
         self._closing = closing
         self._brevo: BrevoCaller | None = None
         self._pages: JobPages | None = None
+        self._running: set[str] = set()
         self.catalogue: Catalogue
         self.ledger: Ledger
         self.answers: Answers
@@ -381,7 +382,11 @@ class Workspace:
         run = Run(flow, bench, run_id, progress, pages)
         if started is not None:
             started(run)
-        return await run.execute()
+        self._running.add(run_id)
+        try:
+            return await run.execute()
+        finally:
+            self._running.discard(run_id)
 
     def _describe_quota(self, choice: ModelChoice) -> str:
         """Say how much of the quota is in use, and whether the vendor holds everybody back."""
@@ -511,7 +516,8 @@ class Workspace:
         if unfinished is None:
             return None
         alive = {row[0] for row in await self.store.read("open_sessions")}
-        if unfinished.state == "running" and unfinished.session in alive:
+        is_alive = unfinished.session in alive - {self.store.session} or unfinished.id in self._running
+        if unfinished.state == "running" and is_alive:
             raise FixError(
                 f"the flow {flow.name} is already running (run {unfinished.id})",
                 code="run.already-running",

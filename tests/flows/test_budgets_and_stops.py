@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -249,3 +250,50 @@ async def test_a_flow_that_is_running_is_not_started_twice(tmp_path: Path) -> No
         assert (await first).exit_code == 0
 
     await in_shop(shop, work)
+
+
+def fill_disk(workspace: Workspace) -> Callable[[], None]:
+    """Let the store's file grow no more; returns what makes room again."""
+    writer = workspace.store._writer._raw  # type: ignore[attr-defined]
+    writer.execute("pragma max_page_count = 1")
+    return lambda: writer.execute("pragma max_page_count = 1000000")
+
+
+def lock_store(workspace: Workspace) -> Callable[[], None]:
+    """Lock the store's file from outside for longer than anybody waits; returns what ends that."""
+    workspace.store._writer._raw.execute("pragma busy_timeout = 20")  # type: ignore[attr-defined]
+    other = sqlite3.connect(workspace.store.place, isolation_level=None)
+    other.execute("begin immediate")
+    return other.close
+
+
+@pytest.mark.parametrize(("trouble", "code"), [(fill_disk, "store.full"), (lock_store, "store.locked")])
+async def test_a_store_that_cannot_be_written_stops_the_run_and_loses_only_what_was_under_way(
+    tmp_path: Path, trouble: Callable[[Workspace], Callable[[], None]], code: str
+) -> None:
+    shop = Shop(tmp_path, many(200))
+
+    async def work(workspace: Workspace) -> None:
+        workspace.world.latency["openai"] = Latency(0.2, 0.3)
+
+        def start(run: Run) -> None:
+            async def trouble_later() -> None:
+                while billed(workspace) < 50:
+                    await workspace.clock.sleep(0.05)
+                end_trouble = trouble(workspace)
+                while run.worker.stopped_by is None:
+                    await workspace.clock.sleep(0.05)
+                end_trouble()
+
+            troubles.append(asyncio.ensure_future(trouble_later()))
+
+        troubles: list[asyncio.Future[None]] = []
+        stopped = await shop.run(workspace, started=start)
+        assert stopped.problem is not None
+        assert (stopped.problem.code, stopped.exit_code, stopped.counts.failed) == (code, 6, 0)
+        assert stopped.problem.hint
+        ended = await shop.run(workspace)
+        assert (ended.exit_code, ended.counts.judged) == (0, 200)
+        assert workspace.world.bought_twice() <= 16
+
+    await in_shop(shop, work, **{"in-flight": 16})

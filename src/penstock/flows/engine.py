@@ -105,16 +105,23 @@ class Run:
             problem = StoppedError(
                 "the run was interrupted", code="run.interrupted", hint="Run the same command again to go on."
             )
-        for counts in self._partial:
-            self.counts = self.counts + counts
-        state = "done" if problem is None else "stopped"
-        await self._take_facts()
-        await self.state.end_run(self.id, state, self.counts, self.clock.now(), problem.code if problem else "")
-        if problem is None:
-            await self.state.drop_lookups(self.id)
+        try:
+            await self._end(problem)
+        except PenstockError as error:  # the store is full or away: the next process finds the run unfinished
+            problem = problem or error
         self.progress.tell(now=True)
         seconds = self.clock.monotonic() - started
+        state = "done" if problem is None else "stopped"
         return Report(self.id, self.flow.name, state, self.counts, seconds, resumed, problem, self.failures)
+
+    async def _end(self, problem: PenstockError | None) -> None:
+        for counts in self._partial:
+            self.counts = self.counts + counts
+        await self._take_facts()
+        state, code = ("done", "") if problem is None else ("stopped", problem.code)
+        await self.state.end_run(self.id, state, self.counts, self.clock.now(), code)
+        if problem is None:
+            await self.state.drop_lookups(self.id)
 
     async def _begin(self) -> bool:
         unfinished = await self.state.unfinished_run()

@@ -239,6 +239,8 @@ class _Loader:
             path = tuple(first["loc"])
             message = first["msg"].removeprefix("Value error, ")
             hint = ""
+            if path and first["type"] != "value_error":
+                message = f"{path[-1]!r}: {message[:1].lower()}{message[1:]}"
             if first["type"] == "extra_forbidden":
                 message = f"{path[-1]!r} is not a word of a flow file here"
                 hint = suggest(str(path[-1]), _words_at(path[:-1]))

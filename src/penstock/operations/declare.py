@@ -156,7 +156,7 @@ class Operation(Generic[I, O]):
 def _input_error(name: str, error: ValidationError, fields: list[str]) -> InputError:
     import difflib
 
-    lines, hint = [], f"`penstock help {name}` lists the fields."
+    lines, hint = [], f"It takes: {', '.join(fields)}."
     for problem in error.errors(include_url=False, include_context=False):
         field = ".".join(str(part) for part in problem["loc"]) or "input"
         lines.append(f"{field}: {problem['msg'].removeprefix('Value error, ')}")
