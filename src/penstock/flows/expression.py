@@ -170,11 +170,14 @@ def _environment() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Environment(ImmutableSandboxedEnvironment):
-        """Fields of a mapping come before anything that Python attaches to it."""
+        """A mapping has its fields, and nothing that Python attaches to it."""
 
         def getattr(self, obj: Any, attribute: str) -> Any:
             if isinstance(obj, Mapping):
                 return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
             return super().getattr(obj, attribute)
+
+        def getitem(self, obj: Any, argument: Any) -> Any:
+            return self.getattr(obj, argument) if isinstance(obj, Mapping) else super().getitem(obj, argument)
 
     return Environment(undefined=jinja2.StrictUndefined, autoescape=False)
