@@ -27,7 +27,9 @@ RECONNECT_TRIES, RECONNECT_SECONDS = 60, 0.5
 
 _TYPES = {"$ID": "bigint primary key", "$BLOB": "bytea", "$REAL": "double precision", "$WITHOUT_ROWID": ""}
 _START = f"""
-set lock_timeout = '{BUSY_SECONDS:g}s'; set idle_in_transaction_session_timeout = '{BUSY_SECONDS - 5:g}s'; set client_encoding = 'UTF8'
+set lock_timeout = '{BUSY_SECONDS:g}s';
+set idle_in_transaction_session_timeout = '{BUSY_SECONDS - 5:g}s'; -- a frozen writer goes before others give up
+set client_encoding = 'UTF8'
 """
 _BEGIN = "begin; select pg_advisory_xact_lock(hashtextextended('penstock store', 0))"
 _REFUSED = re.compile(r"authentication failed|(role|user|database) \"[^\"]*\" does not exist|no pg_hba|no password")
@@ -165,7 +167,7 @@ class PostgresConnection:
             with closing(self._connect()) as raw:
                 raw.execute(_BEGIN)  # the lost transaction has ended when its lock is free
                 found = raw.execute("select batches from sessions where id = any(%s)", (self._locks,)).fetchall()
-                return found == [(self._batches,)]
+                return bool(found == [(self._batches,)])
         except self.failures as error:
             raise StoppedError(
                 f"it is not known whether the last change was written: {redact(str(error)).strip()}",
@@ -202,22 +204,32 @@ class PostgresConnection:
             return full(f"the database {place} has no space left: {text}")
         if state == "55P03":
             return locked(place)
-        if state.startswith("28") or (lost and _REFUSED.search(text)):
-            return FixError(
-                f"the database {place} refused the connection: {text}",
-                code="store.refused",
-                hint="Check user, password and database name in PENSTOCK_DATABASE_URL.",
-            )
+        if lost or state.startswith("28"):
+            return _explain_connection(text, state, place)
         if isinstance(error, psycopg.DataError | UnicodeEncodeError):
             return bad_value(place, text)
-        if isinstance(error, psycopg.IntegrityError | psycopg.ProgrammingError) and not lost:
+        if isinstance(error, psycopg.IntegrityError | psycopg.ProgrammingError):
             return DefectError(f"the database {place} refused a statement: {text}", code="store.defect")
         return StoppedError(
-            f"cannot reach the database {place}: {text}" if lost else f"cannot use the database {place}: {text}",
-            code=LOST if lost else "store.unusable",
-            hint="Check that the server runs and PENSTOCK_DATABASE_URL is right, then run the same command again.",
+            f"cannot use the database {place}: {text}",
+            code="store.unusable",
+            hint="Look into the log of the server, then run the same command again.",
         )
 
     def close(self) -> None:
         self._closing.set()
         self._raw.close()
+
+
+def _explain_connection(text: str, state: str, place: str) -> PenstockError:
+    if state.startswith("28") or _REFUSED.search(text):
+        return FixError(
+            f"the database {place} refused the connection: {text}",
+            code="store.refused",
+            hint="Check user, password and database name in PENSTOCK_DATABASE_URL.",
+        )
+    return StoppedError(
+        f"cannot reach the database {place}: {text}",
+        code="store.unreachable",
+        hint="Check that the server runs and PENSTOCK_DATABASE_URL is right, then run the same command again.",
+    )
