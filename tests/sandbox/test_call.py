@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from call_desk import Desk, ask_about, open_desk, until
 
 from books import count_books
+from call_desk import MODEL, Desk, ask_about, open_desk, until
 from penstock.base.clock import ManualClock
 from penstock.base.errors import (
     AccessError,
@@ -22,9 +22,11 @@ from penstock.base.errors import (
     StoppedError,
     UnavailableError,
 )
+from penstock.base.types import Usage
 from penstock.runtime.call import MAX_ATTEMPTS
 from penstock.sandbox.limits import Limit
 from penstock.sandbox.world import Latency
+from penstock.vendor.openai import Exchange
 
 
 @pytest.fixture
@@ -305,22 +307,40 @@ async def test_an_answer_that_cannot_be_stored_is_not_used_and_its_call_is_found
     assert (await desk.spent()).reserved > 0
 
 
+class Scripted:
+    """A connection whose every answer is the same."""
+
+    account = quota_account = "a"
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def post(self, path: str, content: bytes, call_id: str) -> Exchange:
+        return self._exchange
+
+
 async def test_what_a_half_finished_answer_used_is_booked(desk: Desk) -> None:
-    from penstock.base.types import Usage
-    from penstock.vendor.openai import Exchange
-
-    ask, ledger = ask_about("x"), desk.ledger
-
-    class Failing:
-        account = quota_account = "a"
-
-        async def post(self, path: str, content: bytes, call_id: str) -> Exchange:
-            error = RejectedError("gave up", code="openai.failed-response")
-            return Exchange({}, {"status": "failed"}, error, Usage(1000, 0, 0, 10), ask.model, "default", "req_1")
-
-    desk.caller.connections = {"openai": Failing()}  # type: ignore[dict-item]
+    error = RejectedError("gave up", code="openai.failed-response")
+    exchange = Exchange({}, {"status": "failed"}, error, Usage(1000, 0, 0, 10), MODEL, "default", "req_1")
+    desk.caller.connections = {"openai": Scripted(exchange)}  # type: ignore[dict-item]
     with pytest.raises(RejectedError):
-        await desk.run(desk.caller.ask(ask, run="r"))
-    spent = await ledger.spent("run:r")
+        await desk.ask()
+    spent = await desk.spent()
     assert spent.spent > 0
     assert (spent.reserved, spent.held, spent.calls) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("served", "tier", "is_priced"),
+    [(MODEL, "default", True), ("gpt-unheard-of", "default", True), (MODEL, "odd", False)],
+)
+async def test_an_answer_is_priced_by_who_served_it_or_stays_put_aside(
+    desk: Desk, served: str, tier: str, is_priced: bool
+) -> None:
+    exchange = Exchange({}, {"status": "completed"}, None, Usage(20, 0, 0, 0), served, tier, "req_1")
+    desk.caller.connections = {"openai": Scripted(exchange)}  # type: ignore[dict-item]
+    answer = await desk.ask()
+    spent = await desk.spent()
+    assert (answer.cost is not None) == is_priced
+    assert (spent.spent > 0, spent.held > 0) == (is_priced, not is_priced)
+    assert (spent.reserved, spent.calls) == (0, 1)

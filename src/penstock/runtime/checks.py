@@ -39,7 +39,7 @@ async def check_ledger(ledger: Ledger) -> Finding:
         return Finding(
             "calls",
             "warn",
-            f"{count:,} calls have no known outcome; they may have been billed, with {format_money(int(amount or 0))}",
+            f"{count:,} calls have no known outcome; up to {format_money(int(amount or 0))} may be billed",
             "`penstock cost --unknown` lists them with the ids that OpenAI can look up.",
         )
     return Finding("calls", "ok", "every call has a known outcome")
