@@ -9,7 +9,7 @@ from typing import Any
 _SECRETS: set[str] = set()
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\b(?:sk|xkeysib|xsmtpsib|whsec|rk|pk)[-_][A-Za-z0-9_\-]{8,}"), "[key]"),
+    (re.compile(r"\b(?:sk|xkeysib|xsmtpsib|whsec)[-_][A-Za-z0-9_\-]{8,}"), "[key]"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=\-]{8,}"), r"\1 [key]"),
     (re.compile(r"(?i)(://[^/\s:@]+):[^@\s/]+@"), r"\1:[password]@"),
     (re.compile(r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9.\-]+\.[A-Za-z]{2,}"), "[email]"),

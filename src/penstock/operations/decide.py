@@ -58,7 +58,7 @@ class Choice(Fields):
     """Name that the answer carries."""
 
     @cached_property
-    def offered(self) -> frozenset[tuple[type, str | bool]]:
+    def offered(self) -> frozenset[tuple[object, str | bool]]:
         """The options with their types: the text "true" is not the answer yes."""
         return frozenset((type(option.value), option.value) for option in self.choices)
 
@@ -85,7 +85,7 @@ class Score(Fields):
     """Name that the answer carries."""
 
     @cached_property
-    def offered(self) -> frozenset[tuple[type, str]]:
+    def offered(self) -> frozenset[tuple[object, str]]:
         """The labels of the steps."""
         return frozenset((str, level.label) for level in self.levels)
 
