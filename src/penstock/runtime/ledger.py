@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -217,7 +218,12 @@ def _day(number: int) -> str:
 
 
 def _scopes(now: float, run: str, flow: str) -> tuple[str, ...]:
-    day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+    return _scopes_of_day(int(now // 86_400), run, flow)
+
+
+@lru_cache(maxsize=256)
+def _scopes_of_day(number: int, run: str, flow: str) -> tuple[str, ...]:
+    day = _day(number)
     scopes = [f"day:{day}", f"month:{day[:7]}"]
     if flow:
         scopes.append(f"flow:{flow}")
