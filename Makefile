@@ -37,9 +37,11 @@ check: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/docs.py --check
+	$(BIN)/python scripts/figures.py --check
 
 docs: dev
 	$(BIN)/python scripts/docs.py
+	$(BIN)/python scripts/figures.py
 
 picture: demo
 	$(BIN)/python scripts/picture.py $$(test -f .demo/texts.txt && echo .demo/texts.txt)
@@ -47,6 +49,7 @@ picture: demo
 # PEERS=path/to/python names an environment with the peers that benchmarks/quota.py compares with.
 bench: dev
 	for name in estimate overhead replay memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python scripts/demo_texts.py .demo && $(BIN)/python benchmarks/evaluation.py .demo/texts.txt
 	$(BIN)/python benchmarks/quota.py $(if $(PEERS),--peers-python $(PEERS))
 
 constraints:

@@ -30,8 +30,11 @@ sink:
 RUN = """
 import json, resource, sys, time
 from pathlib import Path
+import gc
 import uvloop
 from penstock.workspace import Workspace
+
+gc.set_threshold(100_000, 50, 100)  # as the command line does
 
 async def main(folder, url):
     settings = {"sandbox": True, "sandbox-url": url, "in-flight": 256}

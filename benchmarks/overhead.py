@@ -15,8 +15,11 @@ from harness import folder, run_child, sandbox, save, write_feedback, write_flow
 PENSTOCK = """
 import asyncio, json, sys, time
 from pathlib import Path
+import gc
 import uvloop
 from penstock.workspace import Workspace
+
+gc.set_threshold(100_000, 50, 100)  # as the command line does
 
 async def main(folder, url, in_flight):
     settings = {"sandbox": True, "sandbox-url": url, "in-flight": in_flight}

@@ -1,8 +1,9 @@
 """Replay of held answers, and what a kill costs: `python benchmarks/replay.py`.
 
-(1) A flow over 100,000 records is run, its results (not its answers) are deleted, and it is run again: every answer
-is held. (2) A run is killed with SIGKILL when half of the calls are bought; the same command ends it. Bought twice is
-what the server billed beyond one call per text.
+(1) A flow over 100,000 records is run, and run again with nothing changed. Then its results (not its answers) are
+deleted, and it is run once more: every answer is held. The paid-call path alone is measured on the same store: held
+answers are found, decompressed, validated and read, a page at a time. (2) A run is killed with SIGKILL when half of
+the calls are bought; the same command ends it. Bought twice is what the server billed beyond one call per text.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from harness import folder, run_child, sandbox, save, write_feedback, write_flow
 RUN = """
 import asyncio, json, sys, time
 from pathlib import Path
+import gc
 import uvloop
 from penstock.workspace import Workspace
+
+gc.set_threshold(100_000, 50, 100)  # as the command line does
 
 async def main(folder, url, in_flight):
     settings = {"sandbox": True, "sandbox-url": url, "in-flight": in_flight}
@@ -39,6 +43,37 @@ async def main(folder, url, in_flight):
 uvloop.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
 """
 
+PATH = """
+import asyncio, csv, json, sys, time
+from pathlib import Path
+import uvloop
+from penstock.features import sentiment
+from penstock.workspace import Workspace
+
+TOPICS = ["delivery", "quality", "price", "service", "returns"]
+
+async def main(folder, url):
+    async with Workspace.open(folder, overrides={"sandbox": True, "sandbox-url": url}) as workspace:
+        caller, choice = workspace.caller, workspace.choose_model()
+        with (folder / "feedback.csv").open(encoding="utf-8") as file:
+            inputs = [sentiment.Input(text=row["text"], topics=TOPICS) for row in csv.DictReader(file)]
+        asks = [sentiment.prepare(one, choice) for one in inputs]
+        keys = [caller.address(ask) for ask in asks]
+        cpu, wall = time.process_time(), time.perf_counter()
+        read = 0
+        for start in range(0, len(keys), 500):
+            held = await caller.answers.get_many(keys[start : start + 500])
+            for one, key in zip(inputs[start : start + 500], keys[start : start + 500]):
+                output = sentiment.read(one, held[key])
+                assert held[key].cached and -1 <= output.score <= 1
+                read += 1
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    print(json.dumps({"records": read, "records_per_second": round(read / wall),
+                      "cpu_us_per_record": round(1e6 * cpu / read, 1)}))
+
+uvloop.run(main(Path(sys.argv[1]), sys.argv[2]))
+"""
+
 
 def billed(url: str) -> int:
     with urllib.request.urlopen(f"{url}/_sandbox/state") as reply:
@@ -50,6 +85,9 @@ def replay(url: str, place: Path, records: int) -> dict[str, Any]:
     write_feedback(place / "feedback.csv", records)
     write_flow(place / "flow.yaml", "feedback.csv")
     first = run_child(RUN, str(place), url, "256")
+    path = run_child(PATH, str(place), url)
+    unchanged = run_child(RUN, str(place), url, "256")
+    assert (unchanged["calls"], unchanged["cached"]) == (0, 0), unchanged
     drop_results(place)
     again = run_child(RUN, str(place), url, "256")
     assert (again["calls"], again["cached"]) == (0, records), again
@@ -57,7 +95,11 @@ def replay(url: str, place: Path, records: int) -> dict[str, Any]:
         "records": records,
         "records_per_second": round(again["read"] / again["seconds"]),
         "cpu_us_per_record": round(1e6 * again["cpu_seconds"] / again["read"], 1),
+        "unchanged_per_second": round(unchanged["read"] / unchanged["seconds"]),
+        "unchanged_cpu_us_per_record": round(1e6 * unchanged["cpu_seconds"] / unchanged["read"], 1),
         "first_run": first,
+        "path": path,
+        "unchanged": unchanged,
         "replay": again,
     }
 
@@ -102,7 +144,7 @@ def main() -> None:
         replayed = replay(url, place, given.records)
     with sandbox(*options, "--latency", "0.2") as url, folder() as place:
         killed = kill(url, place, given.kill_records, 64)
-    save("replay", {"replay": replayed, "kill": killed})
+    save("replay", {"path": replayed.pop("path"), "replay": replayed, "kill": killed})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,240 @@
+"""Writes docs/benchmarks.md from benchmarks/results: `python scripts/figures.py`; `--check` tells whether it is fresh."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from docs import table
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
+NOTICE = "<!-- Written by scripts/figures.py from benchmarks/results. Measure again with `make bench`. -->\n\n"
+INTRODUCTION = """\
+# Figures
+
+Every figure stands with the command that measures it again. All traffic is on loopback. Clients that are compared run in
+turn, in one run, on the same machine: the ratios travel, the absolute figures do not. The machine had {cores} cores,
+shared with other work, and Python {python}.
+
+"""
+
+
+def load(name: str) -> dict[str, Any]:
+    """Read one result; empty when it was never measured."""
+    path = RESULTS / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def percent(share: float | None) -> str:
+    """Write a share."""
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+READINGS = {
+    "S1": "bucket of a minute, full at the start",
+    "S2": "bucket of a second",
+    "S3": "bucket of a second, refused requests count",
+}
+
+
+def quota(found: dict[str, Any]) -> str:
+    """Describe quota use, one table per reading."""
+    parts = [
+        "## Quota use\n\n"
+        "A server enforces 3,000 requests and 400,000 tokens a minute exactly, 300 ms an answer. Work is bound by tokens "
+        "(mixed) or by requests (short). *Used* is the share of the binding limit until the last admission, *delivered* the "
+        f"share of records with an answer. {found.get('seconds', 0):.0f} s a case.\n\n"
+        "    python benchmarks/quota.py\n\n"
+    ]
+    for reading, meaning in READINGS.items():
+        cases = [case for case in found["cases"] if case["reading"] == reading]
+        rows = [
+            (
+                case["client"] + (f", {case['note']}" if case["note"] else ""),
+                case["processes"],
+                case["kind"],
+                percent(case["delivered"]),
+                percent(case["used"]),
+                f"{case['refused']:,}",
+                percent(case["refused_share"]),
+            )
+            for case in cases
+        ]
+        parts.append(f"### {reading}: {meaning}\n\n")
+        parts.append(table(["client", "processes", "work", "delivered", "used", "refused", "of all sent"], rows) + "\n")
+    return "".join(parts)
+
+
+def overhead(found: dict[str, Any]) -> str:
+    """Describe CPU per record."""
+    rows = [
+        ("penstock, a whole flow run", found["penstock_cpu_ms"], found["penstock_records_per_second"]),
+        ("openai SDK, the bare call", found["openai_sdk_cpu_ms"], found["openai_sdk_records_per_second"]),
+    ]
+    return (
+        "## CPU per record\n\n"
+        f"200 ms an answer, {found['in_flight']} in flight, same texts and questions. Penstock's figure holds everything: "
+        "CSV, fingerprint, answer store, ledger, governor, validation, results on disk.\n\n"
+        "    python benchmarks/overhead.py\n\n"
+        + table(["client", "CPU ms per record", "records/s"], rows)
+        + f"\nRatio, median of pairs: **{found['ratio']:.2f}**. Cost per record does not grow with the number of records.\n\n"
+    )
+
+
+def replay(found: dict[str, Any]) -> str:
+    """Describe replay and kill."""
+    again, killed = found["replay"], found["kill"]
+    path = found["path"]
+    return (
+        "## Replay and kill\n\n    python benchmarks/replay.py\n\n"
+        + table(
+            ["what", "records", "records/s", "CPU µs per record"],
+            [
+                (
+                    "the paid-call path answers from the store",
+                    f"{path['records']:,}",
+                    f"{path['records_per_second']:,}",
+                    path["cpu_us_per_record"],
+                ),
+                (
+                    "a whole flow whose answers are all held",
+                    f"{again['records']:,}",
+                    f"{again['records_per_second']:,}",
+                    again["cpu_us_per_record"],
+                ),
+                (
+                    "a whole flow in which nothing changed",
+                    f"{again['records']:,}",
+                    f"{again['unchanged_per_second']:,}",
+                    again["unchanged_cpu_us_per_record"],
+                ),
+            ],
+        )
+        + f"\nA run over {killed['records']:,} texts was killed with SIGKILL when {killed['billed_at_kill']:,} calls were "
+        f"billed, {killed['in_flight']} in flight, and ended by the same command. Bought twice: "
+        f"**{killed['bought_twice']}** (the calls in flight are the bound).\n\n"
+    )
+
+
+def memory(found: dict[str, Any]) -> str:
+    """Describe memory and speed by size."""
+    rows = [
+        (
+            f"{one['records']:,}",
+            one["first"]["peak_mib"],
+            one["first"]["cpu_ms_per_record"],
+            one["first"]["seconds"],
+            one["unchanged"]["peak_mib"],
+            one["unchanged"]["cpu_ms_per_record"],
+            one["unchanged"]["seconds"],
+            one["store_bytes_per_record"],
+        )
+        for one in found["sizes"]
+    ]
+    return (
+        "## Memory and a million records\n\n"
+        "CSV in, each text judged, three records summarised per contact, CSV out; the server answers at once. Then the same "
+        "command again, with nothing changed.\n\n    python benchmarks/memory.py\n\n"
+        + table(
+            [
+                "records",
+                "peak MiB",
+                "CPU ms/record",
+                "seconds",
+                "again: peak MiB",
+                "CPU ms/record",
+                "seconds",
+                "store B/record",
+            ],
+            rows,
+        )
+        + "\n"
+    )
+
+
+def estimate(found: dict[str, Any]) -> str:
+    """Describe plans against costs."""
+    rows = [
+        (
+            run["model"],
+            "vendor's ranks" if run["counting"] == "ranks" else "characters",
+            f"{run['calls']:,}",
+            f"${run['planned_usd']:.4f}",
+            f"${run['cost_usd']:.4f}",
+            f"{run['error_percent']:+.1f} %",
+        )
+        for run in found["runs"]
+    ]
+    return (
+        "## What `plan` says, and what the run cost\n\n"
+        f"First run on texts never seen ({found['texts']}); after it, usage corrects the estimate. Tokens are counted with "
+        "the extra `tokens`, or estimated from characters without it.\n\n    python benchmarks/estimate.py --texts FILE\n\n"
+        + table(["model", "counted by", "calls", "planned", "cost", "error"], rows)
+        + "\n"
+    )
+
+
+def evaluation(found: dict[str, Any]) -> str:
+    """Describe agreement with people."""
+    rows = []
+    for one in found["files"]:
+        for name, label in (("offline", "offline scorer"), ("sandbox_path", "whole path, sandbox's lexicon")):
+            report = one[name]
+            flips = report.get("flips")
+            rows.append(
+                (
+                    one["texts"].removesuffix("_GroundTruth.txt"),
+                    label,
+                    f"{report['judged']:,} of {report['examples']:,}",
+                    f"{report['accuracy']:.3f}",
+                    f"{report['macro_f1']:.3f}",
+                    f"{report['pearson']:.3f}",
+                    f"{flips['flipped']} of {flips['tried']}" if flips else "",
+                )
+            )
+    return (
+        "## Agreement with human ratings\n\n"
+        "Texts rated by about 20 people each (Hutto & Gilbert 2014, MIT licence; they come with the source distribution of "
+        "vaderSentiment 3.3.2). Neither row says how well a model judges: run "
+        "`penstock evaluate FILE --by model` with a key. *Flipped*: negative texts that an injected order turned positive.\n\n"
+        "    python benchmarks/evaluation.py FILE…\n\n"
+        + table(["texts", "judged by", "judged", "accuracy", "macro F1", "Pearson r", "flipped"], rows)
+        + "\n"
+    )
+
+
+SECTIONS = {
+    "quota": quota,
+    "overhead": overhead,
+    "replay": replay,
+    "memory": memory,
+    "estimate": estimate,
+    "evaluation": evaluation,
+}
+
+
+def write() -> str:
+    """Return the page."""
+    results = {name: load(name) for name in SECTIONS}
+    machine = next((result["machine"] for result in results.values() if result), {"cores": "?", "python": "?"})
+    body = "".join(make(results[name]) for name, make in SECTIONS.items() if results[name])
+    return NOTICE + INTRODUCTION.format(**machine) + body.rstrip() + "\n"
+
+
+def main() -> None:
+    """Write the page, or tell whether it is stale."""
+    text = write()
+    if "--check" in sys.argv:
+        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
+            sys.exit("docs/benchmarks.md is stale: run `make docs`")
+        return
+    PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
