@@ -208,7 +208,8 @@ def _explain_rejection(
     hint = "Change the input or the parameters named in the message."
     name = "openai.rejected"
     if status == 404 and code == "model_not_found":
-        name, hint = "openai.model-not-found", "Check its name; `penstock doctor` tells what is known of the model that is set."
+        name = "openai.model-not-found"
+        hint = "Check its name; `penstock doctor` tells what is known of the model that is set."
     elif status == 404:
         name, hint = "openai.endpoint-missing", "This server has no such endpoint; check the base URL."
     elif code == "context_length_exceeded":
