@@ -20,11 +20,11 @@ from penstock.base.settings import Settings
 from penstock.base.types import Finding, Sink, SnapshotSink, Source, format_money, to_money
 from penstock.flows.bench import Bench
 from penstock.flows.effects import find_match
-from penstock.flows.engine import PAGES_AHEAD, Report, Run
+from penstock.flows.engine import Report, Run
 from penstock.flows.jobs import QUEUE, JobPages
 from penstock.flows.letters import LettersSource
 from penstock.flows.model import Flow, Target, load_flow
-from penstock.flows.pages import PageWorker
+from penstock.flows.pages import PAGES_AHEAD, PageWorker
 from penstock.flows.plan import Plan, Planner
 from penstock.flows.sample import check_samples, kinds_of, read_samples
 from penstock.flows.state import FlowState, RunRow, list_runs

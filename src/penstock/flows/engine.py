@@ -25,8 +25,6 @@ from penstock.flows.pages import Here, PageRunner, PageWorker, Tally
 from penstock.flows.state import Counts, Effect, FlowState, Letter
 from penstock.runtime.progress import Progress
 
-PAGES_AHEAD = 3
-"""Pages under way at once, so that the end of one does not leave the quota idle."""
 WRITE_EVERY = 60.0
 """Seconds between deliveries while a long source is still being read."""
 
@@ -153,7 +151,7 @@ class Run:
                 repeats = keys.look(page.records)
                 under_way.append(asyncio.create_task(self._work(page, repeats, number, before)))
                 before, number = page.cursor, number + 1
-                if len(under_way) >= PAGES_AHEAD:
+                if len(under_way) >= self.pages.ahead:
                     await self._take_up(await under_way.popleft())
                 if self._stopped_by is not None:
                     break

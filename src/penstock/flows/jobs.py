@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,28 +10,21 @@ from typing import Any
 import msgspec
 
 from penstock.base.errors import DefectError, PenstockError, StoppedError
-from penstock.base.types import Page, Problem
+from penstock.base.types import Page
 from penstock.flows.bench import PAGE
 from penstock.flows.keys import Repeats
-from penstock.flows.pages import PageWorker, Tally
+from penstock.flows.pages import PAGES_AHEAD, PageWorker, Tally
 from penstock.flows.state import Counts
 from penstock.runtime.jobs import Jobs
 from penstock.runtime.steps import JobContext
 
 JOB = "flow-page"
 QUEUE = "pages"
+WORKERS = 4
+"""Processes that can be kept busy at once; each takes `PAGES_AHEAD` pages."""
 
 OpenWorker = Callable[[str], Awaitable[PageWorker]]
 """Wires a worker for a run that another process started."""
-
-
-class IncompleteError(StoppedError):
-    """A page was cut short; its job is taken up again by the next run."""
-
-    def __init__(self, reason: PenstockError, counts: Counts) -> None:
-        super().__init__(reason.message, code=reason.code, hint=reason.hint, where=reason.where)
-        self.reason = reason
-        self.counts = counts
 
 
 class JobPages:
@@ -39,16 +33,20 @@ class JobPages:
     def __init__(self, jobs: Jobs, *, is_shared: bool, open_worker: OpenWorker | None = None) -> None:
         self._jobs = jobs
         self._is_shared = is_shared
+        self.ahead = PAGES_AHEAD * (WORKERS if is_shared else 1)
         self._open_worker = open_worker
-        self._workers: dict[str, PageWorker] = {}
+        self._own: dict[str, PageWorker] = {}
+        self._others: dict[str, PageWorker] = {}
         self._pages: dict[str, Page] = {}
+        self._cut: dict[str, Counts] = {}
+        self._opening = asyncio.Lock()
         jobs.register(JOB, self._work)
 
     async def run(
         self, worker: PageWorker, page: Page, repeats: Repeats, number: int, before: dict[str, Any] | None
     ) -> Tally:
-        self._workers[worker.run] = worker
-        job_id = f"{worker.run}/{number}/{_mark(before, page.cursor)}"
+        self._own = {worker.run: worker}
+        job_id = await self._choose_id(f"{worker.run}/{number}/{_mark(before, page.cursor)}")
         payload = {
             "run": worker.run,
             "before": before,
@@ -63,33 +61,45 @@ class JobPages:
                 result = await self._jobs.wait(job_id)
             else:
                 result = await self._jobs.run(JOB, job_id, payload)
-        except IncompleteError as error:
-            return Tally(error.counts, complete=False)
-        except StoppedError as error:
+        except PenstockError as error:  # the page was cut short; its job is taken up again by the next run
             worker.stop(error)
-            return Tally(Counts(), [Problem.from_error(error)], complete=False)
+            return Tally(self._cut.pop(job_id, Counts()), complete=False)
         finally:
             self._pages.pop(job_id, None)
         return msgspec.convert(result, Tally)
+
+    async def _choose_id(self, name: str) -> str:
+        """Return the job of a page that is done or under way, or the next one after those that failed.
+
+        A queued job that failed keeps its outcome; one that is executed here goes on under its own id.
+        """
+        known = await self._jobs.list(prefix=name) if self._is_shared else []
+        if not known or known[0].state not in ("failed", "cancelled"):
+            return known[0].id if known else name
+        return f"{name}/{len(known)}"
 
     async def _work(self, _context: JobContext, payload: dict[str, Any]) -> Any:
         worker = await self._worker_of(payload)
         page = self._pages.get(payload["job"]) or await _read_page(worker, payload["before"])
         tally = await worker.work(page, msgspec.convert(payload["repeats"], Repeats))
         if not tally.complete:
-            raise IncompleteError(
-                worker.stopped_by or StoppedError("the run was stopped", code="run.stopped"), tally.counts
-            )
+            self._cut[payload["job"]] = tally.counts
+            raise worker.stopped_by or StoppedError("the run was stopped", code="run.stopped")
         return msgspec.to_builtins(tally)
 
     async def _worker_of(self, payload: dict[str, Any]) -> PageWorker:
         run = payload["run"]
-        if run not in self._workers:
-            if self._open_worker is None:
-                raise DefectError(f"nobody here can work on the run {run}", code="job.no-worker")
-            worker = self._workers[run] = await self._open_worker(run)
+        if run in self._own:
+            return self._own[run]
+        async with self._opening:  # pages of one run begin together, and share one worker
+            worker = self._others.get(run)
+            if worker is None or worker.stopped_by is not None:  # a run that was stopped goes on with a new one
+                if self._open_worker is None:
+                    raise DefectError(f"nobody here can work on the run {run}", code="job.no-worker")
+                self._others = {run: await self._open_worker(run)}
+            worker = self._others[run]
             worker.bench.caller.ledger.budgets.update(payload["limits"])
-        return self._workers[run]
+            return worker
 
 
 async def _read_page(worker: PageWorker, before: dict[str, Any] | None) -> Page:

@@ -23,6 +23,8 @@ from penstock.flows.work import Purchases, Sorted, Work
 from penstock.runtime.progress import Progress
 
 EXAMPLES = 5
+PAGES_AHEAD = 3
+"""Pages under way at once in one process, so that the end of one does not leave the quota idle."""
 
 
 class Tally(msgspec.Struct):
@@ -158,7 +160,12 @@ class _Plan:
 
 
 class PageRunner(Protocol):
-    """Where pages are worked on: in this process, or as durable jobs that other workers share."""
+    """Where pages are worked on: in this process, or as durable jobs that other workers share.
+
+    `ahead` is how many pages are handed over before the first of them is done.
+    """
+
+    ahead: int
 
     async def run(
         self, worker: PageWorker, page: Page, repeats: Repeats, number: int, before: dict[str, Any] | None
@@ -168,6 +175,8 @@ class PageRunner(Protocol):
 
 class Here:
     """Works on pages in this process, without a record of its own."""
+
+    ahead = PAGES_AHEAD
 
     async def run(
         self,
