@@ -80,7 +80,7 @@ def test_no_word_is_both_right_and_wrong():
 
 
 def test_modules_have_plain_names():
-    names = {path.stem for path in PACKAGE.rglob("*.py")} - {"__init__"}
+    names = {path.stem for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
     assert not names & BANNED
     assert all(re.fullmatch(r"[a-z][a-z_]*", name) for name in names)
 
