@@ -32,6 +32,8 @@ Row = tuple[Any, ...]
 
 BATCH_LIMIT = 4000
 """Items that share one transaction at most."""
+BUSY_FROM, GATHER_SECONDS = 4, 0.004
+"""After a transaction of so many items the next one waits so long for company; a single caller never waits."""
 _ATTEMPTS = 3
 _FIRST_MILLISECOND = 1_600_000_000_000
 
@@ -198,10 +200,13 @@ class Store:
         )
 
     def _write_for_ever(self) -> None:
-        is_last = False
+        is_last, is_busy = False, False
+        pause = threading.Event()
         while not is_last:
             jobs: list[_Job] = []
             job = self._jobs.get()
+            if is_busy:  # more will come at once: one transaction for all of them costs a fraction
+                pause.wait(GATHER_SECONDS)
             while job is not None:
                 jobs.append(job)
                 if len(jobs) >= BATCH_LIMIT:
@@ -210,7 +215,7 @@ class Store:
                     job = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-            is_last = job is None
+            is_last, is_busy = job is None, len(jobs) >= BUSY_FROM
             if jobs:
                 self._commit(jobs)
         with suppress(queue.Empty):  # put by another thread while the store was being closed
