@@ -22,7 +22,7 @@ WIDEST = 64
 NO_SUCH_CONTACT = Problem(
     "brevo.no-such-contact",
     "Brevo has no such contact, and Penstock does not create contacts unless told to",
-    "Add the contact in Brevo, or set `create_contacts: true` on the sink.",
+    "Add the contact in Brevo, or set `create-contacts: true` on the sink.",
 )
 
 

@@ -8,12 +8,14 @@ polled five times a second, nothing is exported and nothing is printed.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
+from penstock.base.clock import SystemClock
 from penstock.base.errors import DefectError, InputError, PenstockError, StoppedError
 from penstock.base.redact import redact
 from penstock.base.types import Problem
@@ -115,6 +117,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = "IMMEDIATE"  # writers queue up instead of failing half way
     for pragma in ("busy_timeout = 30000", "journal_mode = wal", "synchronous = full", "foreign_keys = on"):
         connection.execute(f"pragma {pragma}")
+    if sqlite3.sqlite_version_info < (3, 42):  # the engine asks for unixepoch('subsec'), which older libraries lack
+        connection.create_function("unixepoch", 1, lambda _unit: SystemClock().now())
 
 
 class DbosEngine:

@@ -22,6 +22,10 @@ Recorder = Callable[[str, Callable[[], JSON]], JSON]
 """Runs a step in the engine's thread and records it; raises `RecordedError`, `Lost` or `Interrupted`."""
 
 
+LOOK_SECONDS = 1.0
+"""How often a thread that waits for the loop looks whether the loop is still there."""
+
+
 class Interrupted(BaseException):
     """The work ended without an outcome: what it recorded stays, and it can go on later.
 
@@ -192,7 +196,14 @@ class Bridge:
     def _call(self, order: _Order) -> JSON:
         done: Future[JSON] = Future()
         self._post(lambda: self._begin_step(order, done), order.context)
-        return done.result()
+        while True:
+            try:
+                return done.result(timeout=LOOK_SECONDS)
+            except TimeoutError:
+                if done.done():
+                    raise
+                if not self._loop.is_running():  # the program ends: nobody will answer any more
+                    raise Interrupted from None
 
     def _begin_step(self, order: _Order, done: Future[JSON]) -> None:
         if order.answer.done():
