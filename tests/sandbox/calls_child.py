@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from call_desk import ask_about
-
 from penstock.base.clock import SystemClock
 from penstock.runtime.answers import Answers
 from penstock.runtime.call import Caller
