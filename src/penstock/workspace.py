@@ -22,12 +22,13 @@ from penstock.flows.bench import Bench
 from penstock.flows.effects import find_match
 from penstock.flows.engine import Report, Run
 from penstock.flows.jobs import QUEUE, JobPages
+from penstock.flows.kept import RunRow
 from penstock.flows.letters import LettersSource
 from penstock.flows.model import Flow, Target, load_flow
 from penstock.flows.pages import PAGES_AHEAD, PageWorker
 from penstock.flows.plan import Plan, Planner
 from penstock.flows.sample import check_samples, kinds_of, read_samples
-from penstock.flows.state import FlowState, RunRow, list_runs
+from penstock.flows.state import FlowState, list_runs
 from penstock.operations.declare import ModelChoice, Operation
 from penstock.runtime import checks
 from penstock.runtime.answers import Answers

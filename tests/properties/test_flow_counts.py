@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from penstock.base.types import Record
 from penstock.flows.expression import compile_value
+from penstock.flows.kept import Counts
 from penstock.flows.keys import Keys
-from penstock.flows.state import Counts
 
 NUMBERS = st.integers(0, 10**12)
 COUNTS = st.builds(Counts, **dict.fromkeys(Counts.__struct_fields__, NUMBERS))

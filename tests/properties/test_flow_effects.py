@@ -16,7 +16,8 @@ from penstock.base.clock import ManualClock
 from penstock.base.errors import AccessError, UnavailableError
 from penstock.base.types import Change, Finding, Outcome, Problem
 from penstock.flows.delivery import Delivery
-from penstock.flows.state import Effect, FinishedPage, FlowState, PlannedWrites, hash_effect
+from penstock.flows.kept import Effect, FinishedPage, PlannedWrites, hash_effect
+from penstock.flows.state import FlowState
 from penstock.runtime.store import Store
 
 TARGETS = [f"t{number}" for number in range(6)]

@@ -12,7 +12,8 @@ from penstock.base.errors import InputError
 from penstock.cli import render
 from penstock.cli.flows import report_dict, show_report, stop_softly
 from penstock.cli.main import Given, common, run_async
-from penstock.flows.state import Letter, RunRow, list_letters, list_runs
+from penstock.flows.kept import Letter, RunRow
+from penstock.flows.state import list_letters, list_runs
 from penstock.workspace import Workspace
 
 

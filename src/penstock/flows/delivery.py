@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from penstock.base.clock import Clock
 from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Change, Outcome, Problem, Sink
-from penstock.flows.state import Effect, FlowState
+from penstock.flows.kept import Effect
+from penstock.flows.state import FlowState
 
 FEW, FEW_TOGETHER, MANY_TOGETHER = 500, 100, 10_000
 """Up to this many planned writes go in small batches, which end quickly; more go in large ones, which a sink can

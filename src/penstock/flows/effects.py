@@ -8,8 +8,8 @@ from typing import Any
 from penstock.base.errors import MappingError
 from penstock.base.types import Problem, Sink, SnapshotSink
 from penstock.features.summary import summarize_feedback
+from penstock.flows.kept import Effect, Item, hash_effect
 from penstock.flows.model import Flow, Target
-from penstock.flows.state import Effect, Item, hash_effect
 from penstock.flows.work import Work, fold_key
 
 

@@ -19,10 +19,11 @@ from penstock.flows.bench import PAGE, Bench
 from penstock.flows.delivery import Delivery
 from penstock.flows.effects import sink_name
 from penstock.flows.judge import fill_joins
+from penstock.flows.kept import Counts, Effect, Letter
 from penstock.flows.keys import Keys, Repeats
 from penstock.flows.model import Flow
 from penstock.flows.pages import Here, PageRunner, PageWorker, Tally
-from penstock.flows.state import Counts, Effect, FlowState, Letter
+from penstock.flows.state import FlowState
 from penstock.runtime.progress import Progress
 
 WRITE_EVERY = 60.0

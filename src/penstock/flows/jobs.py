@@ -12,9 +12,9 @@ import msgspec
 from penstock.base.errors import DefectError, PenstockError, StoppedError
 from penstock.base.types import Page
 from penstock.flows.bench import PAGE
+from penstock.flows.kept import Counts
 from penstock.flows.keys import Repeats
 from penstock.flows.pages import PAGES_AHEAD, PageWorker, Tally
-from penstock.flows.state import Counts
 from penstock.runtime.jobs import Jobs
 from penstock.runtime.steps import JobContext
 

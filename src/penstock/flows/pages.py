@@ -16,9 +16,10 @@ from penstock.base.types import Page, Problem
 from penstock.flows.bench import Bench
 from penstock.flows.effects import sink_name, wanted_event, wanted_of
 from penstock.flows.judge import Judge
+from penstock.flows.kept import Counts, Effect, FinishedPage, Item, Letter, PlannedWrites
 from penstock.flows.keys import Repeats
 from penstock.flows.model import Flow, Target
-from penstock.flows.state import Counts, Effect, FinishedPage, FlowState, Item, Letter, PlannedWrites
+from penstock.flows.state import FlowState
 from penstock.flows.work import Purchases, Sorted, Work
 from penstock.runtime.progress import Progress
 

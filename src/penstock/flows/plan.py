@@ -13,10 +13,11 @@ from penstock.base.types import Finding, Money, Problem, Usage
 from penstock.flows.bench import PAGE, Bench
 from penstock.flows.effects import sink_name, wanted_event, wanted_of
 from penstock.flows.judge import Judge, fill_joins
+from penstock.flows.kept import Effect
 from penstock.flows.keys import Keys
 from penstock.flows.model import Flow, Step, Target
 from penstock.flows.sample import check_samples, kinds_of, read_samples
-from penstock.flows.state import Effect, FlowState
+from penstock.flows.state import FlowState
 from penstock.flows.work import Wanted, Work
 from penstock.runtime.ask import Ask
 

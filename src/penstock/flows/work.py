@@ -9,7 +9,7 @@ from typing import Any
 
 from penstock.base.errors import MappingError, PenstockError
 from penstock.base.types import Problem, Record
-from penstock.flows.state import Item
+from penstock.flows.kept import Item
 from penstock.operations.declare import Fields
 from penstock.runtime.ask import Answer, Ask
 

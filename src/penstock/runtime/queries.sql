@@ -121,8 +121,13 @@ select kind, target, wanted, confirmed, state, run from effects where flow = :fl
 insert into effects (flow, sink, kind, target, match, fields, wanted, state, run, at)
 values (:flow, :sink, :kind, :target, :match, :fields, :wanted, 'planned', :run, :at)
 on conflict (flow, sink, kind, target) do update set match = excluded.match, fields = excluded.fields,
-  wanted = excluded.wanted, state = case when effects.confirmed = excluded.wanted then 'confirmed' else 'planned' end,
-  attempts = 0, run = case when effects.confirmed = excluded.wanted then effects.run else excluded.run end, problem = '', at = excluded.at;
+  wanted = excluded.wanted,
+  state = case when effects.confirmed = excluded.wanted and effects.state not in ('sent', 'unknown')
+    then 'confirmed' else 'planned' end,
+  confirmed = case when effects.state in ('sent', 'unknown') then null else effects.confirmed end,
+  run = case when effects.confirmed = excluded.wanted and effects.state not in ('sent', 'unknown')
+    then effects.run else excluded.run end,
+  attempts = 0, problem = '', at = excluded.at;
 
 -- name: next_effects
 select kind, target, match, fields, wanted, confirmed_fields, state, attempts, problem from effects
@@ -193,7 +198,7 @@ where flow = :flow and sink = :sink and state <> 'confirmed';
 
 -- name: replan_failed_effects
 update effects set state = 'planned', attempts = 0, run = :new_run, at = :at
-where flow = :flow and run = :run and state in ('rejected', 'conflict', 'unknown');
+where flow = :flow and run = :run and state in ('rejected', 'conflict');
 
 -- name: resolve_written_letters
 update dead_letters set resolved_at = :at where run = :run and stage = 'write' and resolved_at is null;

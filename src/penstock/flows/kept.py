@@ -1,0 +1,146 @@
+"""What is kept of runs: counts, items, effects, dead letters, and everything that a page comes to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from penstock.base.types import Problem, Source
+from penstock.flows.model import Flow
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class Counts(msgspec.Struct):
+    """What became of the records of one run; every record read is in exactly one of the first six."""
+
+    unchanged: int = 0
+    judged: int = 0
+    filtered: int = 0
+    duplicates: int = 0
+    """Records that say again what another one with the same key says."""
+    failed: int = 0
+    rejected: int = 0
+    """Rows that could not even be read."""
+    pages: int = 0
+    calls: int = 0
+    cached: int = 0
+    """Answers that were held already and cost nothing."""
+    cost: int = 0
+    saved: int = 0
+    """What the held answers had cost when they were bought."""
+    tokens: int = 0
+    planned: int = 0
+    """Writes that differ from what the target holds."""
+    written: int = 0
+    refused: int = 0
+    """Writes that the target will never take."""
+
+    def __add__(self, other: Counts) -> Counts:
+        names = self.__struct_fields__
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in names))
+
+    @property
+    def read(self) -> int:
+        """Records and broken rows that the source gave."""
+        return self.unchanged + self.judged + self.filtered + self.duplicates + self.failed + self.rejected
+
+
+class Position(msgspec.Struct):
+    """Where the source goes on, and what was counted up to there."""
+
+    source: dict[str, Any] | None
+    counts: Counts
+
+
+class RunRow(msgspec.Struct):
+    """One run of a flow."""
+
+    id: str
+    flow: str
+    definition_hash: str
+    path: str
+    source: str
+    state: str
+    session: str
+    started_at: float
+    ended_at: float | None
+    position: Position | None
+    counts: Counts
+    problem: str
+
+    def is_of(self, flow: Flow, source: Source) -> bool:
+        """Tell whether the run was started with this flow as it is now, on this source."""
+        return (self.definition_hash, self.source) == (flow.hash, source.identity())
+
+
+class Item(msgspec.Struct, frozen=True):
+    """What is known of one record: the fingerprint of each step and the result of each."""
+
+    key: str
+    owner: str
+    fingerprint: bytes
+    state: str
+    output: dict[str, Any]
+    dated: float | None
+    answers: str
+    place: str
+    run: str = ""
+    """The run that judged it."""
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """One dead letter: what failed, where, why, and the record to try again."""
+
+    id: int
+    run: str
+    stage: str
+    key: str
+    place: str
+    problem: Problem
+    record: dict[str, Any]
+    at: float
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """One intended write: `wanted` is the hash of match and fields."""
+
+    kind: str
+    target: str
+    match: dict[str, Any]
+    fields: dict[str, Any]
+    wanted: bytes
+    confirmed_fields: dict[str, Any] | None = None
+    state: str = "planned"
+    attempts: int = 0
+    problem: str = ""
+
+
+class PlannedWrites(msgspec.Struct, frozen=True):
+    """What a page makes one sink hold.
+
+    `make` is called inside the transaction with the kept results of `owners`; it returns
+    effects, and letters about what cannot be built.
+    """
+
+    sink: str
+    owners: list[str]
+    make: Callable[[dict[str, list[Item]]], tuple[list[Effect], list[Letter]]]
+
+
+class FinishedPage(msgspec.Struct, frozen=True):
+    """Everything that a page comes to."""
+
+    run: str
+    items: list[Item]
+    letters: list[Letter]
+    writes: list[PlannedWrites]
+    at: float
+
+
+def hash_effect(match: dict[str, Any], fields: dict[str, Any]) -> bytes:
+    """Return the hash that tells whether a target already holds this."""
+    return hashlib.blake2b(_encode([match, fields]), digest_size=16).digest()
