@@ -90,20 +90,20 @@ class Shop:
 
 def attributes_of(workspace: Workspace, email: str) -> dict[str, Any]:
     """Return what the emulated Brevo account holds of a contact."""
-    contact = next(one for one in workspace.account.by_creation if one.email == email)
+    contact = next(one for one in workspace.vendors.account.by_creation if one.email == email)
     return dict(contact.attributes)
 
 
 def billed(workspace: Workspace) -> int:
     """Return how many calls the emulated OpenAI charged for."""
-    return sum(workspace.world.billed_calls.values())
+    return sum(workspace.vendors.world.billed_calls.values())
 
 
 def written(workspace: Workspace) -> int:
     """Return how many writes to contacts and events the emulated Brevo accepted."""
     return sum(
         count
-        for (_, operation), count in workspace.world.written.items()
+        for (_, operation), count in workspace.vendors.world.written.items()
         if operation in ("contacts.update", "contacts.create", "contacts.import", "events.create", "events.batch")
     )
 

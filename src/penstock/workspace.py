@@ -10,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from penstock.base.clock import Clock, SystemClock
-from penstock.base.errors import FixError, FlowError, InputError, MappingError, PenstockError, SettingsError
+from penstock.base.errors import FixError, FlowError, InputError, PenstockError, SettingsError
 from penstock.base.settings import Settings
-from penstock.base.types import Finding, Sink, SnapshotSink, Source, format_money, to_money
+from penstock.base.types import Finding, Sink, format_money, to_money
+from penstock.ends import fill_sandbox, open_sink, open_source
 from penstock.flows.bench import Bench
-from penstock.flows.effects import find_match
 from penstock.flows.engine import Report, Run
 from penstock.flows.jobs import QUEUE, JobPages
 from penstock.flows.kept import RunRow
 from penstock.flows.letters import LettersSource
-from penstock.flows.model import Flow, Target, load_flow
+from penstock.flows.model import Flow, load_flow
 from penstock.flows.pages import PAGES_AHEAD, PageWorker
 from penstock.flows.plan import Plan, Planner
 from penstock.flows.sample import check_samples, kinds_of, read_samples
@@ -32,7 +32,6 @@ from penstock.flows.state import FlowState, list_runs
 from penstock.operations.declare import ModelChoice, Operation
 from penstock.runtime import checks
 from penstock.runtime.answers import Answers
-from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.call import Caller
 from penstock.runtime.corrections import Corrections
 from penstock.runtime.governor import Governor, Pool
@@ -42,15 +41,11 @@ from penstock.runtime.progress import Progress
 from penstock.runtime.quota import Board, PostgresBoard, SqliteBoard
 from penstock.runtime.store import Store
 from penstock.runtime.workers import Duty
-from penstock.vendor.http import Http
 from penstock.vendor.models import Catalogue, Limits, load_catalogue
-from penstock.vendor.openai import OpenAI
+from penstock.vendors import Vendors
 
 SOURCE_CHANGED = ("files.changed", "sql.changed", "brevo.bad-cursor", "source.shrunk")
 """Why an interrupted run cannot go on where it was: a new one begins, in which what is held costs nothing."""
-SANDBOX_KEY = "sk-sandbox"
-SANDBOX_BREVO_SCALE = 6.0
-"""The emulated account has the limits of Brevo's largest plan, so that a demonstration does not wait for writes."""
 
 
 class Recovered(NamedTuple):
@@ -67,13 +62,8 @@ class Workspace:
         self.settings = settings
         self.clock = clock
         self.store = store
-        self.sandboxed = bool(settings.get("sandbox"))
-        self.world: Any = None
-        self.account: Any = None
-        """State of the emulated Brevo account, when it runs inside this process."""
         self.recovered = Recovered(0)
         self._closing = closing
-        self._brevo: BrevoCaller | None = None
         self._pages: JobPages | None = None
         self._running: set[str] = set()
         self.catalogue: Catalogue
@@ -82,7 +72,7 @@ class Workspace:
         self.governor: Governor
         self.corrections: Corrections
         self.caller: Caller
-        self.http: Http
+        self.vendors: Vendors
 
     @classmethod
     @asynccontextmanager
@@ -121,11 +111,11 @@ class Workspace:
         self.answers = Answers(self.store, self.clock, self.settings.get("answers.keep-days"))
         self.corrections = await Corrections.load(self.store)
         self._closing.push_async_callback(self.corrections.save)
-        self.http = Http(apps=self._stand_ins())
-        self._closing.push_async_callback(self.http.close)
+        self.vendors = Vendors(self.settings, self.clock, self.folder, self._closing.callback)
+        self._closing.push_async_callback(self.vendors.http.close)
         self.governor = self._open_governor()
         self.caller = Caller(
-            connections=_Connections(self),
+            connections=self.vendors.connections,
             answers=self.answers,
             ledger=self.ledger,
             governor=self.governor,
@@ -147,65 +137,22 @@ class Workspace:
         if self.is_shared:
             board: Board = PostgresBoard(str(self.settings.get("database-url")), self.clock)
         else:
-            place = Path(self.store.place)
-            board = SqliteBoard(place.with_name(f"{place.stem}-quota.sqlite"), self.clock)
+            board = SqliteBoard(self._beside("quota"), self.clock)
         governor = Governor(self.clock, board, lambda pool: self.start_limits(pool.model))
         self._closing.push_async_callback(board.close)
         self._closing.push_async_callback(governor.close)
         return governor
+
+    def _beside(self, name: str) -> Path:
+        """Name a file beside the store's, for what must not wait for the store's transactions."""
+        place = Path(self.store.place)
+        return place.with_name(f"{place.stem}-{name}.sqlite")
 
     def start_limits(self, model: str) -> Limits:
         """Return the limits that are assumed until a reply states them."""
         return self.catalogue.start_limits(model, str(self.settings.get("openai.tier")))
 
     # vendors
-
-    def _stand_ins(self) -> dict[str, Any]:
-        if not self.sandboxed or self.settings.get("sandbox-url"):
-            return {}
-        from penstock.sandbox.brevo import build_brevo_app
-        from penstock.sandbox.brevo_limits import BrevoLimits
-        from penstock.sandbox.keep import load_account, save_account
-        from penstock.sandbox.openai import build_openai_app
-        from penstock.sandbox.world import World
-
-        self.world = World(self.clock)
-        brevo = build_brevo_app(self.world, limits=BrevoLimits(scale=SANDBOX_BREVO_SCALE))
-        self.account = brevo.state
-        path = self.folder / ".penstock" / "sandbox-brevo.json"
-        load_account(self.account, path)
-        self._closing.callback(save_account, self.account, path)
-        return {"api.openai.com": build_openai_app(self.world), "api.brevo.com": brevo}
-
-    def open_openai(self) -> OpenAI:
-        """Return the connection to OpenAI; raises `SettingsError` when the key is missing."""
-        base = str(self.settings.get("openai.base-url"))
-        if self.sandboxed:
-            url = self.settings.get("sandbox-url")
-            base = f"{str(url).rstrip('/')}/openai/v1" if url else "https://api.openai.com/v1"
-        key = SANDBOX_KEY if self.sandboxed else str(self.settings.require("openai.api-key"))
-        return OpenAI(
-            self.http,
-            key,
-            base_url=base,
-            organization=None if self.sandboxed else self.settings.get("openai.organization"),
-            project=None if self.sandboxed else self.settings.get("openai.project"),
-            timeout=float(self.settings.get("openai.timeout")),
-        )
-
-    def open_brevo(self) -> BrevoCaller:
-        """Return the one paced connection to Brevo; raises `SettingsError` when the key is missing."""
-        if self._brevo is None:
-            from penstock.vendor.brevo import Brevo
-
-            base = str(self.settings.get("brevo.base-url"))
-            if self.sandboxed:
-                url = self.settings.get("sandbox-url")
-                base = f"{str(url).rstrip('/')}/brevo/v3" if url else "https://api.brevo.com/v3"
-            key = "xkeysib-sandbox" if self.sandboxed else str(self.settings.require("brevo.api-key"))
-            client = Brevo(self.http, key, base_url=base, timeout=float(self.settings.get("brevo.timeout")))
-            self._brevo = BrevoCaller(client, self.clock)
-        return self._brevo
 
     # flows
 
@@ -216,100 +163,30 @@ class Workspace:
 
     async def open_bench(self, flow: Flow) -> Bench:
         """Open the source, joins and sinks of a flow."""
-        joins = {}
-        for join in flow.joins:
-            joins[join.name] = await self._open_source(join.kind, join.options, flow, "join", join.name)
-        source = await self._open_source(flow.source_kind, flow.source_options, flow, "source")
-        if self.account is not None and not self.account.contacts:
-            await self._fill_sandbox(flow, source)
+        vendors = self.vendors
+        joins = {
+            join.name: await open_source(vendors, flow, join.kind, join.options, "join", join.name)
+            for join in flow.joins
+        }
+        source = await open_source(vendors, flow, flow.source_kind, flow.source_options, "source")
+        if vendors.account is not None and not vendors.account.contacts:
+            await fill_sandbox(vendors.account, flow, source)
+        sinks = [(target, await open_sink(vendors, flow, target)) for target in flow.targets]
+        for opened in (source, *joins.values()):
+            self._closing.push_async_callback(opened.close)
+        for _, sink in sinks:
+            if isinstance(sink, Sink):
+                self._closing.push_async_callback(sink.close)
         return Bench(
             clock=self.clock,
             caller=self.caller,
             choice=self.choose_model(flow),
             source=source,
             joins=joins,
-            sinks=[(target, await self._open_sink(target, flow)) for target in flow.targets],
+            sinks=sinks,
             in_flight=int(self.settings.get("in-flight")),
             limits=self.start_limits(self.choose_model(flow).model.id),
         )
-
-    async def _fill_sandbox(self, flow: Flow, source: Source) -> None:
-        """Give the emulated Brevo account, while it is empty, the contacts that the flow writes to."""
-        from penstock.sandbox.brevo_wire import RefusedError
-
-        for target in flow.targets:
-            if target.kind != "brevo" or not target.match.names <= {"record"}:
-                continue
-            known: set[str] = set()
-            async for page in source.pages():
-                for record in page.records:
-                    with suppress(MappingError, RefusedError):  # a record without a proper address
-                        email = str(find_match(target, {"record": record.data}).get("email") or "")
-                        if email and email not in known:
-                            known.add(email)
-                            self.account.add_contact(email)
-
-    async def _open_source(self, kind: str, options: Mapping[str, Any], flow: Flow, *path: str) -> Source:
-        """Open a source; a wrong option is a `FlowError` at its place in the file."""
-        try:
-            source = await self._build_source(kind, options, flow)
-        except InputError as error:
-            raise FlowError(
-                error.message, code=error.code, hint=error.hint, where=flow.document.place((*path, kind))
-            ) from error
-        self._closing.push_async_callback(source.close)
-        return source
-
-    async def _build_source(self, kind: str, options: Mapping[str, Any], flow: Flow) -> Source:
-        if kind == "files":
-            from penstock.data.files import files_source
-
-            return files_source(options, flow.folder)
-        if kind == "sql":
-            from penstock.data.sql import sql_source
-
-            return sql_source(self._with_environment(options), flow.folder)
-        from penstock.data.brevo import BrevoContacts, read_account
-
-        caller = self.open_brevo()
-        return BrevoContacts(caller, await read_account(caller), **_brevo_options(options))
-
-    async def _open_sink(self, target: Target, flow: Flow) -> Sink | SnapshotSink:
-        part = target.part
-        if target.kind == "files":
-            from penstock.data.files import files_sink
-
-            return files_sink({"path": part.path}, flow.folder)
-        if target.kind == "sql":
-            from penstock.data.sql import sql_sink
-
-            options = {"url": part.url, "table": part.table, "create": part.create}
-            sink = sql_sink(self._with_environment(options), flow.folder)
-            self._closing.push_async_callback(sink.close)
-            return sink
-        from penstock.data.brevo import BrevoSink, read_account
-
-        caller = self.open_brevo()
-        return BrevoSink(caller, await read_account(caller), create_contacts=part.create_contacts)
-
-    def _with_environment(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace `${NAME}` in a database URL by the environment's value, so that no password stands in a flow."""
-        import re
-
-        def look_up(match: re.Match[str]) -> str:
-            value = self.settings.environ.get(match[1])
-            if not value:
-                raise SettingsError(
-                    f"the flow names ${{{match[1]}}}, which is not set in the environment",
-                    code="settings.missing",
-                    hint=f"export {match[1]}=…",
-                )
-            return value
-
-        return {
-            name: re.sub(r"\$\{(\w+)\}", look_up, value) if name == "url" and isinstance(value, str) else value
-            for name, value in options.items()
-        }
 
     async def plan(self, path: Path) -> Plan:
         """Return what `run` would do and cost; calls nothing that costs, writes nothing to a target."""
@@ -408,7 +285,7 @@ class Workspace:
     async def _start_jobs(self, duty: Duty) -> JobPages:
         """Begin to work on pages as durable jobs; raises `StoppedError` when another process holds the file."""
         if self._pages is None:
-            database = str(self.settings.get("database-url")) if self.is_shared else Path(self.store.place)
+            database = str(self.settings.get("database-url")) if self.is_shared else self._beside("jobs")
             jobs = Jobs(database, self.clock, str(self.settings.get("worker")), queues={QUEUE: PAGES_AHEAD})
             self._pages = JobPages(jobs, is_shared=self.is_shared, open_worker=self._open_worker)
             await jobs.start(duty=duty)
@@ -489,7 +366,7 @@ class Workspace:
             checks.check_model(self.catalogue, model, self.clock.now()),
         ]
         try:
-            findings += await checks.check_openai(self.open_openai(), model)
+            findings += await checks.check_openai(self.vendors.open_openai(), model)
         except SettingsError as error:
             findings.append(checks.missing("OpenAI key", error))
         return [*findings, await self._check_brevo()]
@@ -498,7 +375,7 @@ class Workspace:
         from penstock.data.brevo import read_account
 
         try:
-            account = await read_account(self.open_brevo())
+            account = await read_account(self.vendors.open_brevo())
         except SettingsError as error:
             return checks.missing("Brevo key", error)
         except PenstockError as error:
@@ -543,29 +420,3 @@ class Workspace:
                     where=str(flow.path),
                     hint=bad[0].fix,
                 )
-
-
-def _brevo_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("lists", "segment")
-    for name in options:
-        if name not in known:
-            raise InputError(
-                f"the source brevo has no option {name!r}",
-                code="input.unknown-option",
-                hint="It takes lists or segment.",
-            )
-    return dict(options)
-
-
-class _Connections(dict[str, OpenAI]):
-    """Connections that are opened when they are first used, so that a flow without a call needs no key."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        super().__init__()
-        self._workspace = workspace
-
-    def __missing__(self, name: str) -> OpenAI:
-        if name != "openai":
-            raise KeyError(name)
-        self[name] = self._workspace.open_openai()
-        return self[name]

@@ -122,7 +122,7 @@ async def test_a_soft_stop_keeps_what_is_under_way_and_the_same_run_goes_on(tmp_
     shop = Shop(tmp_path, many(1200))
 
     async def work(workspace: Workspace) -> None:
-        workspace.world.latency["openai"] = Latency(0.2, 0.3)
+        workspace.vendors.world.latency["openai"] = Latency(0.2, 0.3)
         reason = StoppedError("enough", code="run.interrupted")
 
         def start(run: Run) -> None:
@@ -150,7 +150,7 @@ async def test_a_stop_while_writing_leaves_the_run_unfinished(tmp_path: Path) ->
     shop = Shop(tmp_path, many(300))
 
     async def work(workspace: Workspace) -> None:
-        workspace.world.latency["brevo"] = Latency(0.3, 0.0)
+        workspace.vendors.world.latency["brevo"] = Latency(0.3, 0.0)
 
         def start(run: Run) -> None:
             async def stop_later() -> None:
@@ -167,7 +167,7 @@ async def test_a_stop_while_writing_leaves_the_run_unfinished(tmp_path: Path) ->
         ended = await shop.run(workspace)
         assert (ended.run, ended.exit_code, ended.counts.written) == (stopped.run, 0, 300)
         assert written(workspace) == 300
-        assert sum(workspace.account.repeats.values()) == 0
+        assert sum(workspace.vendors.account.repeats.values()) == 0
 
     await in_shop(shop, work)
 
@@ -177,16 +177,16 @@ async def test_a_run_that_is_cancelled_while_writing_looks_before_it_writes_agai
     shop.flow["sink"]["brevo"]["event"] = {"name": "judged", "properties": {"feedback": "${{ record.id }}"}}
 
     async def work(workspace: Workspace) -> None:
-        workspace.world.latency["brevo"] = Latency(0.3, 0.0)
+        workspace.vendors.world.latency["brevo"] = Latency(0.3, 0.0)
         running = asyncio.ensure_future(shop.run(workspace))
-        while not workspace.account.events:
+        while not workspace.vendors.account.events:
             await workspace.clock.sleep(0.05)
         running.cancel()
         stopped = await running
         assert (stopped.state, stopped.exit_code) == ("stopped", 6)
         ended = await shop.run(workspace)
         assert (ended.run, ended.exit_code) == (stopped.run, 0)
-        sent = [str(one.properties["feedback"]) for one in workspace.account.events]
+        sent = [str(one.properties["feedback"]) for one in workspace.vendors.account.events]
         assert sorted(sent) == sorted(row["id"] for row in shop.rows)
 
     await in_shop(shop, work)
@@ -224,7 +224,7 @@ async def test_rows_that_were_added_while_the_run_was_stopped_belong_to_it(tmp_p
         shop.rows += [feedback(number) for number in range(700, 710)]
         shop.rows.append({**feedback(3), "text": "A repeated key behind the cursor."})
         for number in range(700, 710):
-            workspace.account.add_contact(f"c{number}@example.com")
+            workspace.vendors.account.add_contact(f"c{number}@example.com")
         ended = await shop.run(workspace, budget=5.0)
         assert (ended.run, ended.counts.judged, ended.counts.failed) == (stopped.run, 710, 1)
         assert_accounted_for(ended, 711)
@@ -236,7 +236,7 @@ async def test_a_flow_that_is_running_is_not_started_twice(tmp_path: Path) -> No
     shop = Shop(tmp_path, many(30))
 
     async def work(workspace: Workspace) -> None:
-        workspace.world.latency["openai"] = Latency(5.0, 0.0)
+        workspace.vendors.world.latency["openai"] = Latency(5.0, 0.0)
         first = asyncio.ensure_future(shop.run(workspace))
         while not await list_runs(workspace.store):
             await workspace.clock.sleep(0.05)
@@ -274,7 +274,7 @@ async def test_a_store_that_cannot_be_written_stops_the_run_and_loses_only_what_
     shop = Shop(tmp_path, many(200))
 
     async def work(workspace: Workspace) -> None:
-        workspace.world.latency["openai"] = Latency(0.2, 0.3)
+        workspace.vendors.world.latency["openai"] = Latency(0.2, 0.3)
 
         def start(run: Run) -> None:
             async def trouble_later() -> None:
@@ -294,6 +294,6 @@ async def test_a_store_that_cannot_be_written_stops_the_run_and_loses_only_what_
         assert stopped.problem.hint
         ended = await shop.run(workspace)
         assert (ended.exit_code, ended.counts.judged) == (0, 200)
-        assert workspace.world.bought_twice() <= 16
+        assert workspace.vendors.world.bought_twice() <= 16
 
     await in_shop(shop, work, **{"in-flight": 16})

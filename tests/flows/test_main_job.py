@@ -56,7 +56,7 @@ async def test_records_are_added_and_removed(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     async with shop.open() as workspace:
         await shop.run(workspace)
-        workspace.account.add_contact("new@example.com")
+        workspace.vendors.account.add_contact("new@example.com")
         shop.rows.insert(0, feedback(77, email="new@example.com"))
         del shop.rows[3]
         report = await shop.run(workspace)
@@ -150,12 +150,12 @@ async def test_each_judged_record_is_one_event(tmp_path: Path) -> None:
     shop.flow["sink"]["brevo"]["event"] = event
     async with shop.open() as workspace:
         report = await shop.run(workspace)
-        assert (report.exit_code, report.counts.written, len(workspace.account.events)) == (0, 12, 6)
+        assert (report.exit_code, report.counts.written, len(workspace.vendors.account.events)) == (0, 12, 6)
         assert (await shop.run(workspace)).counts.written == 0
         shop.record("f0")["text"] = "All is well now, I am really happy."
         assert (await shop.run(workspace)).counts.written == 2
-        assert len(workspace.account.events) == 7
-        properties = [one.properties for one in workspace.account.events]
+        assert len(workspace.vendors.account.events) == 7
+        properties = [one.properties for one in workspace.vendors.account.events]
         assert sorted(str(part["feedback"]) for part in properties) == ["f0", "f0", "f1", "f2", "f3", "f4", "f5"]
 
 

@@ -49,7 +49,7 @@ async def test_the_first_record_of_a_key_counts_on_whichever_page_the_others_are
         )
         writes = written(workspace)
         shop.rows.insert(0, feedback(5000))  # every line number moves
-        workspace.account.add_contact("c5000@example.com")
+        workspace.vendors.account.add_contact("c5000@example.com")
         for _ in range(2):
             again = await shop.run(workspace)
             assert (again.counts.failed, again.exit_code) == (4, 3)
@@ -64,5 +64,5 @@ async def test_two_records_with_one_target_end_with_the_last_one_and_then_rest(t
     shop = Shop(tmp_path, rows, summarize=None, sink=sink)
     async with shop.open() as workspace:
         assert (await shop.run(workspace)).counts.written == 1
-        assert workspace.account.by_creation[0].attributes["SENTIMENT_LABEL"] == "negative"
+        assert workspace.vendors.account.by_creation[0].attributes["SENTIMENT_LABEL"] == "negative"
         assert (await shop.run(workspace)).counts.written == 0

@@ -124,9 +124,9 @@ async def test_contacts_of_brevo_are_a_source_and_the_target_at_once(tmp_path: P
         },
     )
     async with shop.open() as workspace:
-        workspace.account.add_attribute("NOTE")
+        workspace.vendors.account.add_attribute("NOTE")
         for number in range(4):
-            workspace.account.add_contact(f"c{number}@example.com", {"NOTE": feedback(number)["text"]})
+            workspace.vendors.account.add_contact(f"c{number}@example.com", {"NOTE": feedback(number)["text"]})
         report = await shop.run(workspace)
         assert (report.exit_code, report.counts.judged, report.counts.written) == (0, 4, 4), report
         again = await shop.run(workspace)

@@ -17,12 +17,6 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LONGEST_BODY, LONGEST_MODULE = 60, 450
 
-LARGER = {
-    "workspace.py": "one class that wires every room; in two files the wiring could not be read in order",
-    "flows/state.py": "everything that a flow keeps, so that what shares a transaction stands together",
-}
-"""Modules above the limit, and why. They must not reach a half more than it."""
-
 ROOMS = {
     "time": (
         {"time.sleep", "time.time", "time.monotonic", "asyncio.sleep", "datetime.now", "datetime.utcnow", "date.today"},
@@ -101,8 +95,7 @@ def test_no_function_is_too_long():
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_module_is_too_long(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    allowed = LONGEST_MODULE * 3 // 2 if name_of(path) in LARGER else LONGEST_MODULE
-    assert lines <= allowed, f"{name_of(path)} has {lines} lines: split it by what it does"
+    assert lines <= LONGEST_MODULE, f"{name_of(path)} has {lines} lines: split it by what it does"
 
 
 @pytest.mark.parametrize("danger", ROOMS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from penstock.flows.engine import Report
 from penstock.flows.plan import Plan
 from penstock.runtime.governor import Pool
 from penstock.runtime.progress import Progress, Snapshot
+from penstock.vendors import check_sandbox_extra
 from penstock.workspace import Workspace
 
 BUDGET = 2.50
@@ -50,7 +50,7 @@ def demo(given: Given, texts: Path | None, folder: Path, live: bool, yes: bool, 
     """Plan, run and change a feedback flow, and show what it does to Brevo; in the sandbox, without keys."""
     given.debug = debug
     check_folder(folder)
-    _check_keys(folder) if live else _check_lexicon()
+    _check_keys(folder) if live else check_sandbox_extra()
     story = _Story(folder, live, yes)
     story.greet()
     render.show(write_folder(folder, texts, live))
@@ -65,13 +65,6 @@ def _check_keys(folder: Path) -> None:
             f"--live needs keys, and {' and '.join(missing)} is missing",
             code="settings.missing",
             hint="export OPENAI_API_KEY=… BREVO_API_KEY=…, or leave out --live to stay in the sandbox.",
-        )
-
-
-def _check_lexicon() -> None:
-    if find_spec("vaderSentiment") is None:
-        raise SettingsError(
-            "the sandbox is not installed", code="settings.extra", hint="pip install 'penstock[sandbox]'"
         )
 
 
@@ -185,7 +178,7 @@ class _Story:
     async def _read_brevo(self, emails: Sequence[str]) -> list[dict[str, Any] | None]:
         from penstock.data.brevo import read_account
 
-        caller = self.workspace.open_brevo()
+        caller = self.workspace.vendors.open_brevo()
         sink = BrevoSink(caller, await read_account(caller))
         return await sink.read_back([{"email": email} for email in emails])
 

@@ -40,7 +40,7 @@ def plan(given: Given, flow: Path, as_json: bool) -> int:
 
 
 def _greet(workspace: Workspace) -> None:
-    if workspace.sandboxed:
+    if workspace.vendors.is_sandbox:
         render.note("Sandbox: emulated vendors; judgements come from a sentiment lexicon, not from a model.")
     if workspace.recovered.unknown_calls:
         render.note(
@@ -72,7 +72,7 @@ def show_plan(made: Plan, flow: Path) -> None:
             ),
             ("tokens", f"{made.tokens:,}"),
             ("cost", f"{render.money(made.cost)} (estimate)"),
-            ("time", f"at least {render.duration(made.minutes * 60)} at the assumed quota"),
+            ("time", _describe_time(made.minutes)),
             (
                 "writes",
                 f"{made.writes:,} certain, up to {made.possible_writes:,} more after the calls"
@@ -90,6 +90,12 @@ def show_plan(made: Plan, flow: Path) -> None:
         render.show_problems(made.examples)
     render.note()
     render.note(f"Nothing was bought or written. To run it: penstock run {flow}")
+
+
+def _describe_time(minutes: float | None) -> str:
+    if minutes is None:
+        return "depends on the quota, which the first reply tells"
+    return f"at least {render.duration(minutes * 60)} at the assumed quota"
 
 
 def _also(parts: list[tuple[str, int]]) -> str:
@@ -161,7 +167,7 @@ async def _run_flow(
 
 async def _ask_first(workspace: Workspace, flow: Path, budget: float | None, yes: bool) -> None:
     """Ask before a run that may cost more than the threshold; a budget or --yes is an answer."""
-    if yes or budget is not None or workspace.sandboxed:
+    if yes or budget is not None or workspace.vendors.is_sandbox:
         return
     made = await workspace.plan(flow)
     threshold = float(workspace.settings.get("ask-above"))

@@ -11,6 +11,7 @@ import click
 from penstock.base.errors import FixError, SettingsError
 from penstock.cli import render
 from penstock.cli.main import Given, common, run_async
+from penstock.vendors import check_sandbox_extra
 
 
 @click.group()
@@ -22,6 +23,7 @@ def sandbox() -> None:
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def up(options: tuple[str, ...]) -> None:
     """Serve the emulated vendors on this machine until Ctrl-C; `up --help` lists its options."""
+    check_sandbox_extra()
     os.execv(sys.executable, [sys.executable, "-m", "penstock.sandbox.server", *options])  # noqa: S606
 
 

@@ -42,7 +42,8 @@ class Plan(msgspec.Struct):
     """Answers that are held already and cost nothing."""
     tokens: int = 0
     cost: Money | None = 0
-    minutes: float = 0.0
+    minutes: float | None = None
+    """None when no limit is known before the first reply."""
     writes: int = 0
     """Writes that are certain to differ from what the target holds."""
     possible_writes: int = 0
@@ -141,6 +142,7 @@ class Planner:
         return True
 
     def _is_first(self, key: bytes) -> bool:
+        """Tell whether a request's address, or a contact, is met for the first time."""
         return self._seen.execute("insert or ignore into seen values (?)", (key,)).rowcount == 1
 
     def _price(self, ask: Ask) -> None:
@@ -166,7 +168,7 @@ class Planner:
                 effects += [wanted_event(target, work) for work in fresh]
                 self.plan.possible_writes += len([work for work in good if id(work) in waiting])
             if target.fields:
-                self.plan.possible_writes += len(open_owners)
+                self.plan.possible_writes += sum(self._is_first(f"{name} {owner}".encode()) for owner in open_owners)
                 effects += await self._known_values(target, known)
             self.plan.writes += len(await self.state.differing(name, effects))
 
@@ -181,9 +183,9 @@ class Planner:
         self._remember(problem for _, problem in problems)
         return effects
 
-    def _minutes(self) -> float:
+    def _minutes(self) -> float | None:
         limits = self.bench.limits
         minutes = [
             amount / limit for amount, limit in ((self.plan.calls, limits.rpm), (self.plan.tokens, limits.tpm)) if limit
         ]
-        return max(minutes, default=0.0)
+        return max(minutes, default=None)

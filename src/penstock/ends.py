@@ -1,0 +1,105 @@
+"""The two ends of a flow: sources that records come from, and sinks that results go to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from penstock.base.errors import FlowError, InputError, MappingError, SettingsError
+from penstock.base.types import Sink, SnapshotSink, Source
+from penstock.flows.effects import find_match
+from penstock.flows.model import Flow, Target
+from penstock.vendors import Vendors
+
+
+async def fill_sandbox(account: Any, flow: Flow, source: Source) -> None:
+    """Give the emulated Brevo account, while it is empty, the contacts that the flow writes to."""
+    from penstock.sandbox.brevo_wire import RefusedError
+
+    for target in flow.targets:
+        if target.kind != "brevo" or not target.match.names <= {"record"}:
+            continue
+        known: set[str] = set()
+        async for page in source.pages():
+            for record in page.records:
+                with suppress(MappingError, RefusedError):  # a record without a proper address
+                    email = str(find_match(target, {"record": record.data}).get("email") or "")
+                    if email and email not in known:
+                        known.add(email)
+                        account.add_contact(email)
+
+
+async def open_source(vendors: Vendors, flow: Flow, kind: str, options: Mapping[str, Any], *path: str) -> Source:
+    """Open a source; a wrong option is a `FlowError` at its place in the file."""
+    try:
+        return await _build_source(vendors, flow, kind, options)
+    except InputError as error:
+        raise FlowError(
+            error.message, code=error.code, hint=error.hint, where=flow.document.place((*path, kind))
+        ) from error
+
+
+async def _build_source(vendors: Vendors, flow: Flow, kind: str, options: Mapping[str, Any]) -> Source:
+    if kind == "files":
+        from penstock.data.files import files_source
+
+        return files_source(options, flow.folder)
+    if kind == "sql":
+        from penstock.data.sql import sql_source
+
+        return sql_source(_with_environment(vendors, options), flow.folder)
+    from penstock.data.brevo import BrevoContacts, read_account
+
+    caller = vendors.open_brevo()
+    return BrevoContacts(caller, await read_account(caller), **_brevo_options(options))
+
+
+async def open_sink(vendors: Vendors, flow: Flow, target: Target) -> Sink | SnapshotSink:
+    """Open the sink of a target."""
+    part = target.part
+    if target.kind == "files":
+        from penstock.data.files import files_sink
+
+        return files_sink({"path": part.path}, flow.folder)
+    if target.kind == "sql":
+        from penstock.data.sql import sql_sink
+
+        options = {"url": part.url, "table": part.table, "create": part.create}
+        return sql_sink(_with_environment(vendors, options), flow.folder)
+    from penstock.data.brevo import BrevoSink, read_account
+
+    caller = vendors.open_brevo()
+    return BrevoSink(caller, await read_account(caller), create_contacts=part.create_contacts)
+
+
+def _with_environment(vendors: Vendors, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace `${NAME}` in a database URL by the environment's value, so that no password stands in a flow."""
+
+    def look_up(match: re.Match[str]) -> str:
+        value = vendors.settings.environ.get(match[1])
+        if not value:
+            raise SettingsError(
+                f"the flow names ${{{match[1]}}}, which is not set in the environment",
+                code="settings.missing",
+                hint=f"export {match[1]}=…",
+            )
+        return value
+
+    return {
+        name: re.sub(r"\$\{(\w+)\}", look_up, value) if name == "url" and isinstance(value, str) else value
+        for name, value in options.items()
+    }
+
+
+def _brevo_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    known = ("lists", "segment")
+    for name in options:
+        if name not in known:
+            raise InputError(
+                f"the source brevo has no option {name!r}",
+                code="input.unknown-option",
+                hint="It takes lists or segment.",
+            )
+    return dict(options)
