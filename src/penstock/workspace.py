@@ -275,7 +275,7 @@ class Workspace:
         if state.get("held_seconds"):
             return f"held for {state['held_seconds']:.0f} s"
         used = state.get("used")
-        return "" if used is None else f"{used:.0%} of quota"
+        return "" if used is None else f"{min(used, 1.0):.0%} of quota"  # a saved-up burst is more
 
     @property
     def is_shared(self) -> bool:
