@@ -1,4 +1,6 @@
 -- $ID, $BLOB and $REAL are the dialect's words for an integer key, bytes and a double.
+-- What tells rows apart stands first in a key: SQLite keeps no statistics by itself, and would take a leading column
+-- that is the same in every row for a narrow one and read a whole flow for one contact.
 
 create table sessions (
     id text primary key,
@@ -94,9 +96,9 @@ create table items (
     place text not null default '',
     run text not null,
     at $REAL not null,
-    primary key (flow, key)
+    primary key (key, flow)
 )$WITHOUT_ROWID;
-create index items_by_owner on items (flow, owner);
+create index items_by_owner on items (owner, flow);
 
 -- One row per intended write; `confirmed` is the hash of what the target was last known to hold.
 create table effects (
@@ -116,7 +118,7 @@ create table effects (
     problem text not null default '',
     receipt text not null default '',
     at $REAL not null,
-    primary key (flow, sink, kind, target)
+    primary key (target, sink, flow, kind)
 )$WITHOUT_ROWID;
 create index effects_planned on effects (flow, sink, kind, target) where state = 'planned';
 create index effects_lost on effects (flow, sink, target) where state in ('sent', 'unknown');
