@@ -305,7 +305,7 @@ def _build_structured(input: Input, choice: ModelChoice, fenced: str) -> Ask:
         text=fenced,
         schema=_schema(tuple(input.topics)),
         max_output_tokens=160 + 8 * len(input.topics),
-        likely_output_tokens=40 + min(len(fenced) // 8, 25),  # the frame, a topic or two, and the quoted words
+        likely_output_tokens=32 + min(len(fenced) // 8, 25),  # the frame, a topic or two, and the quoted words
         extra=extra,
     )
 
