@@ -12,6 +12,8 @@ from docs import table
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
+README = ROOT / "README.md"
+START, END = "<!-- figures: written by scripts/figures.py -->", "<!-- end of figures -->"
 NOTICE = "<!-- Written by scripts/figures.py from benchmarks/results. Measure again with `make bench`. -->\n\n"
 INTRODUCTION = """\
 # Figures
@@ -226,14 +228,75 @@ def write() -> str:
     return NOTICE + INTRODUCTION.format(**machine) + body.rstrip() + "\n"
 
 
+def summary() -> str:
+    """Return the table of the README."""
+    quota_cases = load("quota")["cases"]
+    ours = [case for case in quota_cases if case["client"] == "penstock"]
+    strict = {case["client"]: case for case in quota_cases if (case["reading"], case["kind"]) == ("S2", "mixed")}
+    peers = ", ".join(
+        f"{name} {100 * strict[client]['delivered']:.0f} %"
+        for name, client in (
+            ("openai SDK", "openai-sdk"),
+            ("LiteLLM Router", "litellm-router"),
+            ("LangChain's limiter", "langchain-limiter"),
+            ("curator", "curator"),
+        )
+    )
+    work, again, sizes = load("overhead"), load("replay"), load("memory")["sizes"]
+    large = sizes[-1]
+    runs = load("estimate")["runs"]
+    used = [100 * case["used"] for case in ours]
+    rows = [
+        (
+            f"quota used, {len(ours)} cases on an exact server: three readings of the limit, estimates 15 % off, 1 to 4 processes",
+            f"{min(used):.1f}–{max(used):.1f} %, {sum(case['refused'] for case in ours)} refused, none lost",
+            "quota.py",
+        ),
+        ("records delivered by others there (buckets of a second)", peers, "quota.py"),
+        (
+            f"CPU per record, everything included, {work['in_flight']} in flight at 200 ms",
+            f"{work['penstock_cpu_ms']:.2f} ms; bare openai SDK {work['openai_sdk_cpu_ms']:.2f} ms; ratio {work['ratio']:.2f}",
+            "overhead.py",
+        ),
+        (
+            "held answers found, checked and read; a flow in which nothing changed",
+            f"{again['path']['records_per_second']:,}/s; {again['replay']['unchanged_per_second']:,}/s",
+            "replay.py",
+        ),
+        (
+            f"killed at the half with {again['kill']['in_flight']} in flight: calls bought twice",
+            again["kill"]["bought_twice"],
+            "replay.py",
+        ),
+        (
+            f"{large['records']:,} records: time, peak memory (at {sizes[0]['records']:,} records)",
+            f"{large['first']['seconds']:.0f} s, {large['first']['peak_mib']:.0f} MiB ({sizes[0]['first']['peak_mib']:.0f} MiB)",
+            "memory.py",
+        ),
+        (
+            "plan against cost on texts never seen, two models, with and without exact token counts",
+            f"{min(run['error_percent'] for run in runs):+.1f} to {max(run['error_percent'] for run in runs):+.1f} %",
+            "estimate.py",
+        ),
+    ]
+    return table(["what", "measured", "`python benchmarks/…`"], rows)
+
+
+def with_summary(text: str) -> str:
+    """Put the table between its marks in the README."""
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n{summary()}{END}{after}"
+
+
 def main() -> None:
-    """Write the page, or tell whether it is stale."""
-    text = write()
-    if "--check" in sys.argv:
-        if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text:
-            sys.exit("docs/benchmarks.md is stale: run `make docs`")
-        return
-    PAGE.write_text(text, encoding="utf-8")
+    """Write the page and the README's table, or tell whether they are stale."""
+    files = {PAGE: write(), README: with_summary(README.read_text(encoding="utf-8"))}
+    for path, text in files.items():
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            sys.exit(f"{path.name} is stale: run `make docs`")
 
 
 if __name__ == "__main__":
