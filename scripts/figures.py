@@ -236,7 +236,7 @@ def summary() -> str:
     peers = ", ".join(
         f"{name} {100 * strict[client]['delivered']:.0f} %"
         for name, client in (
-            ("openai SDK", "openai-sdk"),
+            ("openai SDK with 10 retries", "openai-sdk"),
             ("LiteLLM Router", "litellm-router"),
             ("LangChain's limiter", "langchain-limiter"),
             ("curator", "curator"),
