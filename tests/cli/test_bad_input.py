@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -306,7 +307,7 @@ def test_an_expression_that_fails_for_one_record_is_one_dead_letter(tmp_path: Pa
 def test_a_store_of_a_newer_program_is_refused(tmp_path: Path, penstock: Any) -> None:
     Shop(tmp_path)
     assert penstock(*RUN).code == 0
-    with sqlite3.connect(tmp_path / ".penstock" / "sandbox.sqlite") as store:
+    with closing(sqlite3.connect(tmp_path / ".penstock" / "sandbox.sqlite")) as store, store:
         store.execute(f"pragma user_version = {max(_migrations()) + 1}")
     store.close()
     assert_error(penstock(*RUN), 2, "store.newer", "newer Penstock", "Upgrade")

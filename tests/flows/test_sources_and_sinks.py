@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ async def test_new_columns_of_a_file_sink_reach_every_row(tmp_path: Path) -> Non
 
 async def test_rows_of_a_sql_table_are_kept_up_to_date(tmp_path: Path) -> None:
     target = tmp_path / "crm.sqlite"
-    with sqlite3.connect(target) as table:
+    with closing(sqlite3.connect(target)) as table, table:
         table.execute("create table scores (email text primary key, score real, label text, feedbacks integer)")
     sink = {"url": f"sqlite:///{target}", "table": "scores", "match": "${{ record.email }}", "columns": COLUMNS}
     shop = Shop(tmp_path, sink={"sql": sink})
@@ -70,7 +71,7 @@ async def test_rows_of_a_sql_table_are_kept_up_to_date(tmp_path: Path) -> None:
         assert (await shop.run(workspace)).counts.written == 0
         shop.record("f2")["text"] = "Perfect now, thank you!"
         assert (await shop.run(workspace)).counts.written == 1
-    with sqlite3.connect(target) as table:
+    with closing(sqlite3.connect(target)) as table, table:
         assert table.execute("select count(*) from scores").fetchone() == (6,)
         assert table.execute("select label from scores where email = 'c2@example.com'").fetchone() == ("positive",)
 
@@ -88,7 +89,7 @@ def write_parquet(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write_sqlite(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    with sqlite3.connect(folder / "feedback.sqlite") as table:
+    with closing(sqlite3.connect(folder / "feedback.sqlite")) as table, table:
         table.execute("create table feedback (id text primary key, email text, date text, text text)")
         table.executemany("insert into feedback values (:id, :email, :date, :text)", rows)
     return {"sql": {"url": f"sqlite:///{folder / 'feedback.sqlite'}", "table": "feedback", "key": "id"}}

@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def pause(seconds: float) -> None:
 
 
 def query(folder: Path, text: str) -> list[Any]:
-    with sqlite3.connect(folder / ".penstock" / "sandbox.sqlite") as store:
+    with closing(sqlite3.connect(folder / ".penstock" / "sandbox.sqlite")) as store, store:
         rows = store.execute(text).fetchall()
     store.close()
     return rows
