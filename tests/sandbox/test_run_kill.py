@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,8 @@ def test_a_run_that_is_killed_at_random_moments_buys_and_writes_nothing_twice(
     while kills < KILLS:
         child = commands.start(*arguments(sandbox))
         pause(chance.uniform(0.05, 0.7))
-        os.kill(child, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it was done already
+            os.kill(child, signal.SIGKILL)
         code = commands.wait()
         kills += code == -signal.SIGKILL
         if code == 0:  # it was done before the kill: new texts, new work

@@ -71,10 +71,10 @@ class Planner:
 
     async def make(self) -> Plan:
         """Return the plan; raises what would stop the run before it begins."""
-        samples = await read_samples(self.flow, self.bench.source, self.bench.joins)
-        check_samples(self.flow, samples)
-        await fill_joins(self.state, self.id, self.bench.joins, PAGE)
         try:
+            samples = await read_samples(self.flow, self.bench.source, self.bench.joins)
+            check_samples(self.flow, samples)
+            await fill_joins(self.state, self.id, self.bench.joins, PAGE)
             async for page in self.bench.source.pages(size=PAGE):
                 await self._take(page.records, len(page.rejects))
                 self._remember(reject.problem for reject in page.rejects)

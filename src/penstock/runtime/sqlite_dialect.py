@@ -6,7 +6,7 @@ import errno
 import fcntl
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,13 +65,16 @@ class SqliteConnection:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._locks: dict[Path, IO[bytes]] = {}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._raw = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            self._raw.execute("pragma synchronous = full")
-            self._raw.execute("pragma secure_delete = on")  # what is forgotten does not stay in the file
-        except self.failures as error:
-            raise self.explain(error, str(path)) from error
+        with ExitStack() as on_failure:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._raw = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+                on_failure.callback(self._raw.close)
+                self._raw.execute("pragma synchronous = full")
+                self._raw.execute("pragma secure_delete = on")  # what is forgotten does not stay in the file
+            except self.failures as error:
+                raise self.explain(error, str(path)) from error
+            on_failure.pop_all()
 
     def prepare(self) -> None:
         self._raw.execute("pragma journal_mode = wal")
