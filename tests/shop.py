@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from penstock.base.clock import Clock
+from penstock.base.clock import Clock, ManualClock
 from penstock.flows.engine import Report
 from penstock.flows.plan import Plan
 from penstock.workspace import Workspace
@@ -111,3 +111,14 @@ def written(workspace: Workspace) -> int:
 def assert_accounted_for(report: Report, records: int) -> None:
     """Check that every record is in exactly one count."""
     assert report.counts.read == records, report.counts
+
+
+async def in_shop(shop: Shop, work: Callable[[Workspace], Awaitable[None]], **overrides: object) -> None:
+    """Do `work` in a workspace whose waits take no time."""
+    clock = ManualClock()
+
+    async def all_of_it() -> None:
+        async with shop.open(clock, **overrides) as workspace:
+            await work(workspace)
+
+    await clock.run(all_of_it())

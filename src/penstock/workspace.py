@@ -46,6 +46,8 @@ from penstock.vendors import Vendors
 
 SOURCE_CHANGED = ("files.changed", "sql.changed", "brevo.bad-cursor", "source.shrunk")
 """Why an interrupted run cannot go on where it was: a new one begins, in which what is held costs nothing."""
+KEEP_JOBS_SECONDS = 7 * 86_400.0
+"""Finished pages are forgotten after this; what they came to stays in the store."""
 
 
 class Recovered(NamedTuple):
@@ -290,6 +292,7 @@ class Workspace:
             self._pages = JobPages(jobs, is_shared=self.is_shared, open_worker=self._open_worker)
             await jobs.start(duty=duty)
             self._closing.push_async_callback(jobs.stop)
+            await jobs.forget_finished(KEEP_JOBS_SECONDS)
         return self._pages
 
     async def _open_worker(self, run_id: str) -> PageWorker:

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from penstock.base.clock import ManualClock
 from penstock.base.errors import FixError, StoppedError
 from penstock.base.types import DOLLAR, to_money
 from penstock.flows.engine import Run
 from penstock.flows.state import list_letters, list_runs
 from penstock.sandbox.world import Latency
 from penstock.workspace import Workspace
-from shop import Shop, assert_accounted_for, billed, feedback, written
+from shop import Shop, assert_accounted_for, billed, feedback, in_shop, written
 
 
 def many(number: int) -> list[dict[str, str]]:
     return [feedback(index) for index in range(number)]
-
-
-async def in_shop(shop: Shop, work: Callable[[Workspace], Awaitable[None]], **overrides: object) -> None:
-    """Do `work` in a workspace whose waits take no time."""
-    clock = ManualClock()
-
-    async def all_of_it() -> None:
-        async with shop.open(clock, **overrides) as workspace:
-            await work(workspace)
-
-    await clock.run(all_of_it())
 
 
 async def test_a_budget_stops_the_run_and_is_never_passed_and_a_larger_one_goes_on(tmp_path: Path) -> None:

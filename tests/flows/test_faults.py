@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from penstock.base.clock import ManualClock
 from penstock.base.errors import AccessError, UnavailableError
 from penstock.flows.state import list_letters, list_runs
 from penstock.sandbox.world import Fault
 from penstock.workspace import Workspace
-from shop import Shop, assert_accounted_for, attributes_of, billed, feedback
+from shop import Shop, assert_accounted_for, attributes_of, billed, feedback, in_shop
 
 KINDS = [
     Fault(kind="status", status=500),
@@ -29,17 +27,6 @@ EVENT = {"name": "feedback_judged", "properties": {"feedback": "${{ record.id }}
 
 def many(number: int) -> list[dict[str, str]]:
     return [feedback(index) for index in range(number)]
-
-
-async def in_shop(shop: Shop, work: Callable[[Workspace], Awaitable[None]], **overrides: object) -> None:
-    """Do `work` in a workspace whose waits take no time."""
-    clock = ManualClock()
-
-    async def all_of_it() -> None:
-        async with shop.open(clock, **overrides) as workspace:
-            await work(workspace)
-
-    await clock.run(all_of_it())
 
 
 def plague(kind: Fault, rate: float = 0.2) -> list[Fault]:
