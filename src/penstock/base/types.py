@@ -33,7 +33,11 @@ def format_money(amount: Money | None) -> str:
 
 
 class Usage(msgspec.Struct, frozen=True, array_like=True):
-    """What one call used, in tokens; `cached`, `cache_write` are inside `input`, `reasoning` inside `output`."""
+    """What one call used, in tokens unless a field says otherwise.
+
+    `cached`, `cache_write`, `image_input` and `audio_input` are inside `input`;
+    `reasoning`, `image_output` and `audio_output` are inside `output`.
+    """
 
     input: int = 0
     cached: int = 0
@@ -41,18 +45,22 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     output: int = 0
     reasoning: int = 0
     images: int = 0
+    """Pictures made."""
     seconds: float = 0.0
+    """Audio listened to, where it is billed by time."""
+    image_input: int = 0
+    image_output: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    characters: int = 0
+    """Characters read aloud, where speech is billed by them."""
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input + other.input,
-            self.cached + other.cached,
-            self.cache_write + other.cache_write,
-            self.output + other.output,
-            self.reasoning + other.reasoning,
-            self.images + other.images,
-            self.seconds + other.seconds,
-        )
+        return Usage(*(mine + theirs for mine, theirs in zip(_amounts(self), _amounts(other), strict=True)))
+
+
+def _amounts(usage: Usage) -> tuple[Any, ...]:
+    return msgspec.structs.astuple(usage)
 
 
 class Problem(msgspec.Struct, frozen=True):
