@@ -16,6 +16,7 @@ from penstock.runtime.corrections import Corrections
 from penstock.runtime.governor import Governor
 from penstock.runtime.ledger import Ledger, Spent
 from penstock.runtime.quota import MemoryBoard
+from penstock.runtime.refusals import Refusals
 from penstock.runtime.store import Store
 from penstock.sandbox.limits import Limit, Limiter
 from penstock.sandbox.openai import build_openai_app
@@ -58,6 +59,7 @@ class Desk:
             governor=self.governor,
             catalogue=load_catalogue(),
             corrections=Corrections(self.store, {}),
+            refusals=Refusals(self.store, self.clock, {}),
             clock=self.clock,
         )
 

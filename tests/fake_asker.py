@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.base.errors import PenstockError
 from penstock.base.types import Usage
 from penstock.features import sentiment
 from penstock.operations.declare import ModelChoice
 from penstock.runtime.ask import Answer, Ask
+from penstock.runtime.refusals import refused_parameter
 from penstock.vendor.models import load_catalogue
 
 
@@ -20,7 +22,7 @@ def answer(content: Any, model: str = "gpt-6-luna") -> Answer:
 
 
 class FakeAsker:
-    """Gives the prepared answers in order and keeps what it was asked."""
+    """Gives the prepared answers in order, raises those that are errors, and keeps what it was asked."""
 
     def __init__(self, *contents: Any) -> None:
         self.contents = list(contents)
@@ -28,7 +30,16 @@ class FakeAsker:
 
     async def ask(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
         self.asked.append(ask)
-        return answer(self.contents.pop(0), ask.model)
+        content = self.contents.pop(0)
+        if isinstance(content, Exception):
+            raise content
+        return answer(content, ask.model)
+
+    def refused(self, ask: Ask) -> frozenset[str]:
+        return frozenset()
+
+    async def learn(self, ask: Ask, error: PenstockError) -> str:
+        return refused_parameter(error)
 
 
 def respond_with(text: str, **rest: Any) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from penstock.runtime.jobs import Jobs
 from penstock.runtime.ledger import Ledger
 from penstock.runtime.progress import Progress
 from penstock.runtime.quota import Board, PostgresBoard, SqliteBoard
+from penstock.runtime.refusals import Refusals
 from penstock.runtime.store import Store
 from penstock.runtime.workers import Duty
 from penstock.vendor.models import Catalogue, Limits, load_catalogue
@@ -123,6 +124,7 @@ class Workspace:
             governor=self.governor,
             catalogue=self.catalogue,
             corrections=self.corrections,
+            refusals=await Refusals.load(self.store, self.clock),
             clock=self.clock,
         )
 

@@ -20,6 +20,7 @@ from penstock.runtime.corrections import Corrections
 from penstock.runtime.governor import Governor
 from penstock.runtime.ledger import Ledger
 from penstock.runtime.quota import MemoryBoard
+from penstock.runtime.refusals import Refusals
 from penstock.runtime.store import Store
 from penstock.vendor.http import Http
 from penstock.vendor.models import Limits, load_catalogue
@@ -39,6 +40,7 @@ async def buy_all(base_url: str, database: str, count: int, width: int, seed: in
         governor=governor,
         catalogue=load_catalogue(),
         corrections=Corrections(store, {}),
+        refusals=Refusals(store, clock, {}),
         clock=clock,
     )
     numbers = list(range(count))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -315,7 +316,7 @@ class Scripted:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    async def post(self, path: str, content: bytes, call_id: str) -> Exchange:
+    async def post(self, path: str, content: bytes, call_id: str, timeout: float | None = None, **rest: Any) -> Exchange:
         return self._exchange
 
 

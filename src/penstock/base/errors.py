@@ -120,17 +120,20 @@ class VendorError(PenstockError):
         request_id: str | None = None,
         retry_after: float | None = None,
         sent: bool = True,
+        param: str = "",
     ) -> None:
         """Keep the vendor's status and request id beside the message.
 
         `retry_after` is in seconds. `sent` is False when the request provably
         never reached the vendor, so that nothing can have been billed or written.
+        `param` is the parameter that the vendor names.
         """
         super().__init__(message, code=code, hint=hint, where=where, detail=detail)
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
         self.sent = sent
+        self.param = param
 
 
 class RejectedError(VendorError):
@@ -168,12 +171,13 @@ class UnavailableError(VendorError):
 
 
 class OutputError(PenstockError):
-    """The model's answer does not fit what was asked for."""
+    """The model's answer does not fit what was asked for; `text` is what it said."""
 
     code = "output.invalid"
     exit_code = 1
     http_status = 502
     recovery: ClassVar[Recovery] = "repair"
+    text: str = ""
 
 
 class StoppedError(PenstockError):

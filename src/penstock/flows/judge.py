@@ -300,3 +300,9 @@ class _Asker:
         self.asked.append(ask)
         self.used.append(answer)
         return answer
+
+    def refused(self, ask: Ask) -> frozenset[str]:
+        return self._judge.caller.refused(ask)
+
+    async def learn(self, ask: Ask, error: PenstockError) -> str:
+        return await self._judge.caller.learn(ask, error)

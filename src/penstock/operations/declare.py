@@ -6,19 +6,19 @@ steps and reference pages are derived from the declaration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from penstock.base.errors import DefectError, InputError, OutputError
+from penstock.base.errors import DefectError, InputError, OutputError, PenstockError, RejectedError
 from penstock.base.redact import redact
 from penstock.operations.catalogue import Entry, all_operations
 from penstock.runtime.ask import Answer, Ask
-from penstock.vendor.models import Model
+from penstock.vendor.models import Kind, Model
 
 
 class Fields(BaseModel):
@@ -28,12 +28,18 @@ class Fields(BaseModel):
 
 
 class ModelChoice(msgspec.Struct, frozen=True):
-    """Which model answers, over which connection and tier; `decisions` is False where an endpoint lacks that API."""
+    """Which model answers, over which connection and tier; `decisions` is False where an endpoint lacks that API.
+
+    `refused` are parameters that this model is known to refuse there. With `strict` a parameter that
+    cannot be honoured is an error; otherwise it is left out with a warning.
+    """
 
     model: Model
     connection: str = "openai"
     tier: str = "default"
     decisions: bool = True
+    refused: frozenset[str] = frozenset()
+    strict: bool = False
 
     @property
     def has_decisions(self) -> bool:
@@ -47,6 +53,12 @@ class Asker(Protocol):
     async def ask(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
         """Answer one request; raises the typed errors of `base.errors`."""
 
+    def refused(self, ask: Ask) -> frozenset[str]:
+        """Return the parameters that this model is known to refuse over this connection."""
+
+    async def learn(self, ask: Ask, error: PenstockError) -> str:
+        """Remember which parameter an error refuses; returns its name, or nothing."""
+
 
 I = TypeVar("I", bound=Fields)  # noqa: E741 - input
 O = TypeVar("O", bound=Fields)  # noqa: E741 - output
@@ -58,6 +70,8 @@ class Done(Generic[O]):
 
     output: O
     answers: tuple[Answer, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What of the input could not be honoured."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,9 @@ class Operation(Generic[I, O]):
     answered or read differently. `prepare` says what would be sent, or gives the output
     where no call is needed. `read` turns an answer into the output or raises
     `OutputError`. `repair` is asked once for another request, `fallback` for an output
-    that needs no answer.
+    that needs no answer. `kind` says which default model it takes. An operation of many
+    calls, such as the vectors of a thousand texts, does its own `work` instead; what
+    `prepare` returns is then its first request, which is what `--dry-run` shows.
     """
 
     module: str
@@ -79,6 +95,8 @@ class Operation(Generic[I, O]):
     read: Callable[[I, Answer], O]
     repair: Callable[[Ask, Answer, OutputError], Ask | None] | None = None
     fallback: Callable[[I], O | None] | None = None
+    kind: Kind = "chat"
+    work: Callable[[Asker, I, ModelChoice], Awaitable[Done[O]]] | None = None
 
     @cached_property
     def entry(self) -> Entry:
@@ -126,17 +144,20 @@ class Operation(Generic[I, O]):
     ) -> Done[O]:
         """Prepare (unless that is done already), ask, read; on an unusable answer one repair, then the fallback.
 
+        A parameter that the vendor refuses is learnt and left out, unless the choice is strict.
         Raises `OutputError` when the answer stays unusable and there is no fallback, and
         whatever the paid call raises.
         """
+        if self.work is not None:
+            return await self.work(asker, input, choice)
         prepared = prepared or self.prepare(input, choice)
         if not isinstance(prepared, Ask):
             return Done(prepared)
-        request: Ask = prepared
-        first = await asker.ask(request, flow=flow, run=run, interactive=interactive)
+        told = _Told(flow, run, interactive)
+        request, first = await self._ask(asker, input, choice, prepared, told)
         answers: tuple[Answer, ...] = (first,)
         try:
-            return Done(self.read(input, first), answers)
+            return Done(self.read(input, first), answers, request.warnings)
         except OutputError as error:
             problem = error
         again = self.repair(request, first, problem) if self.repair else None
@@ -144,13 +165,44 @@ class Operation(Generic[I, O]):
             second = await asker.ask(again, flow=flow, run=run, interactive=interactive)
             answers = (first, second)
             try:
-                return Done(self.read(input, second), answers)
+                return Done(self.read(input, second), answers, request.warnings)
             except OutputError as error:
                 problem = error
         output = self.fallback(input) if self.fallback else None
         if output is None:
             raise problem
-        return Done(output, answers)
+        return Done(output, answers, request.warnings)
+
+    async def _ask(self, asker: Asker, input: I, choice: ModelChoice, request: Ask, told: _Told) -> tuple[Ask, Answer]:
+        """Ask; each parameter that is refused is left out of a new request, as long as that changes it."""
+        while True:
+            request, choice = self._heed(input, choice, request, asker.refused(request))
+            try:
+                return request, await asker.ask(request, flow=told.flow, run=told.run, interactive=told.interactive)
+            except RejectedError as error:
+                parameter = "" if choice.strict else await asker.learn(request, error)
+                if not parameter or parameter in choice.refused:
+                    raise
+                again, choice = self._heed(input, choice, request, frozenset({parameter}))
+                if again.body == request.body:
+                    raise
+                request = again
+
+    def _heed(self, input: I, choice: ModelChoice, request: Ask, refused: frozenset[str]) -> tuple[Ask, ModelChoice]:
+        """Prepare again without what others learnt to be refused meanwhile."""
+        if choice.strict or refused <= choice.refused:
+            return request, choice
+        choice = msgspec.structs.replace(choice, refused=choice.refused | refused)
+        again = self.prepare(input, choice)
+        return (again if isinstance(again, Ask) else request), choice
+
+
+class _Told(NamedTuple):
+    """What the books want to know about a call."""
+
+    flow: str
+    run: str
+    interactive: bool
 
 
 def _input_error(name: str, error: ValidationError, fields: list[str]) -> InputError:

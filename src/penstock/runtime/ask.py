@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from penstock.base.types import Money, Usage
 
 _encoder = msgspec.json.Encoder(order="sorted")
+
+
+class Attachment(msgspec.Struct, frozen=True, dict=True):
+    """One file that travels with a request, in a part of its own."""
+
+    field: str
+    name: str
+    media_type: str
+    data: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash that stands for the file in an answer's address."""
+        return hashlib.blake2b(self.data, digest_size=16).hexdigest()
 
 
 class Ask(msgspec.Struct, frozen=True, dict=True):
@@ -27,11 +41,32 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
     """What an answer usually takes, for estimates."""
     connection: str = "openai"
     tier: str = "default"
+    method: Literal["POST", "GET", "DELETE"] = "POST"
+    files: tuple[Attachment, ...] = ()
+    """Sent beside the fields of `body`, as multipart form data."""
+    reply: Literal["json", "media"] = "json"
+    """`media`: a good reply is a file or plain text, held as `{"media_type", "base64"}` or `{"media_type", "text"}`."""
+    images: int = 0
+    """Pictures that count against a limit of images."""
+    most: Usage | None = None
+    """The most that is used where tokens do not say it all (pictures, audio), and what counts as used when a reply
+    does not tell."""
+    is_kept: bool = True
+    """Whether the answer is held and never bought again; False for what changes by itself, such as a list."""
+    warnings: tuple[str, ...] = ()
+    """What of the input could not be honoured; no part of the address."""
 
     @cached_property
     def content(self) -> bytes:
         """The request body in one canonical form: what is sent is what is addressed."""
-        return _encoder.encode(self.body)
+        if self.method != "POST":
+            return b""
+        return _encode_form(self) if self.files else _encoder.encode(self.body)
+
+    @property
+    def media_type(self) -> str:
+        """The content type that goes with `content`."""
+        return f"multipart/form-data; boundary={_boundary(self)}" if self.files else "application/json"
 
     @property
     def price_list(self) -> str:
@@ -48,7 +83,9 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
     def _digest(self, account: str) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
         digest.update(f"{account}\n{self.operation}\n{self.version}\n{self.path}\n{self.tier}\n".encode())
-        digest.update(self.content)
+        digest.update(_encoder.encode(self.body) if self.files or self.method != "POST" else self.content)
+        for file in self.files:
+            digest.update(f"\n{file.field}\n{file.digest}".encode())
         return digest.digest()
 
 
@@ -63,3 +100,31 @@ class Answer(msgspec.Struct, frozen=True):
     request_id: str
     at: float
     cached: bool = False
+
+
+def _boundary(ask: Ask) -> str:
+    seal = hashlib.blake2b(_encoder.encode(ask.body), digest_size=12)
+    for file in ask.files:
+        seal.update(file.data)
+    return f"part-{seal.hexdigest()}"
+
+
+def _encode_form(ask: Ask) -> bytes:
+    """Write fields and files as multipart form data (RFC 7578); a list becomes one part per entry, named `name[]`."""
+    parts: list[bytes] = []
+    line = f"--{_boundary(ask)}\r\n"
+    for name, value in sorted(ask.body.items()):
+        many = isinstance(value, list)
+        for each in value if many else [value]:
+            head = f'{line}Content-Disposition: form-data; name="{name}{"[]" if many else ""}"\r\n\r\n'
+            parts.append(f"{head}{_form_text(each)}\r\n".encode())
+    for file in ask.files:
+        shown = file.name.replace("\\", "_").replace('"', "_").replace("\r", "_").replace("\n", "_")
+        head = f'{line}Content-Disposition: form-data; name="{file.field}"; filename="{shown}"\r\n'
+        parts.append(f"{head}Content-Type: {file.media_type}\r\n\r\n".encode() + file.data + b"\r\n")
+    parts.append(f"--{_boundary(ask)}--\r\n".encode())
+    return b"".join(parts)
+
+
+def _form_text(value: Any) -> str:
+    return value if isinstance(value, str) else _encoder.encode(value).decode()

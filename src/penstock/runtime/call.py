@@ -21,6 +21,7 @@ from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.corrections import Corrections
 from penstock.runtime.governor import Charge, Governor, Permit, Pool
 from penstock.runtime.ledger import Ledger, Reservation, Settlement
+from penstock.runtime.refusals import Refusals, refused_parameter
 from penstock.vendor.models import Catalogue
 from penstock.vendor.openai import Exchange, OpenAI
 
@@ -54,6 +55,7 @@ class Caller:
         governor: Governor,
         catalogue: Catalogue,
         corrections: Corrections,
+        refusals: Refusals,
         clock: Clock,
     ) -> None:
         self.connections = connections
@@ -62,6 +64,7 @@ class Caller:
         self.governor = governor
         self.catalogue = catalogue
         self.corrections = corrections
+        self.refusals = refusals
         self.clock = clock
         self._under_way: dict[bytes, _Purchase] = {}
         self._bought: dict[bytes, None] = {}
@@ -76,6 +79,17 @@ class Caller:
                 f"there is no connection {name!r} (known: {known})", code="connection.unknown"
             ) from None
 
+    def refused(self, ask: Ask) -> frozenset[str]:
+        """Return the parameters that this model is known to refuse over this connection."""
+        return self.refusals.of(self.connection(ask.connection).account, ask.model)
+
+    async def learn(self, ask: Ask, error: PenstockError) -> str:
+        """Remember the parameter that an error refuses, for this model and connection; returns its name, or nothing."""
+        parameter = refused_parameter(error)
+        if parameter:
+            await self.refusals.learn(self.connection(ask.connection).account, ask.model, parameter)
+        return parameter
+
     def address(self, ask: Ask) -> bytes:
         """Return where the answer to `ask` is held."""
         return ask.address(self.connection(ask.connection).account)
@@ -85,7 +99,7 @@ class Caller:
 
         Raises the typed errors of `penstock.base.errors`; whatever is raised, the ledger is true.
         """
-        held = await self.answers.get(self.address(ask))
+        held = await self.answers.get(self.address(ask)) if ask.is_kept else None
         return held or await self.buy(ask, flow=flow, run=run, interactive=interactive)
 
     async def buy(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
@@ -118,7 +132,7 @@ class Caller:
     async def _buy(self, ask: Ask, key: bytes, flow: str, run: str, interactive: bool) -> Answer:
         client = self.connection(ask.connection)
         pool = Pool(client.quota_account, ask.model)
-        charge = Charge(1, ask.prompt_tokens + ask.max_output_tokens)
+        charge = Charge(1, ask.prompt_tokens + ask.max_output_tokens, ask.images)
         failures, again = 0, False
         while True:
             permit = await self.governor.acquire(pool, charge, flow=flow, interactive=interactive, front=again)
@@ -139,14 +153,7 @@ class Caller:
                 await self.clock.sleep(self._backoff(failures, error.retry_after))
 
     async def _reserve(self, ask: Ask, flow: str, run: str) -> Reservation:
-        worst = self.catalogue.worst_case(
-            ask.model,
-            ask.tier,
-            self.corrections.upper(ask),
-            ask.max_output_tokens,
-            operation=ask.price_list,
-            at=self.clock.now(),
-        )
+        worst = self._most(ask)
         return await self.ledger.reserve(
             operation=ask.operation,
             connection=ask.connection,
@@ -157,9 +164,26 @@ class Caller:
             flow=flow,
         )
 
+    def _most(self, ask: Ask) -> Money | None:
+        """Return the most that a request can cost; None where its model has no known price."""
+        now = self.clock.now()
+        if ask.most is not None:
+            return self.catalogue.price(ask.model, now, ask.tier, ask.most, operation=ask.price_list)
+        upper = self.corrections.upper(ask)
+        return self.catalogue.worst_case(
+            ask.model, ask.tier, upper, ask.max_output_tokens, operation=ask.price_list, at=now
+        )
+
     async def _send(self, client: OpenAI, ask: Ask, key: bytes, permit: Permit, reservation: Reservation) -> Answer:
         try:
-            exchange = await client.post(ask.path, ask.content, reservation.call_id)
+            exchange = await client.post(
+                ask.path,
+                ask.content,
+                reservation.call_id,
+                method=ask.method,
+                media_type=ask.media_type,
+                is_media=ask.reply == "media",
+            )
         except BaseException as error:
             self.governor.release(permit)
             settlement = self._failure(reservation, error, "unknown" if _is_perhaps_sent(error) else "failed")
@@ -179,6 +203,8 @@ class Caller:
 
     async def _keep(self, ask: Ask, key: bytes, permit: Permit, reservation: Reservation, exchange: Exchange) -> Answer:
         now = self.clock.now()
+        if exchange.usage == Usage() and ask.most is not None:  # the reply does not tell, the request does
+            exchange = msgspec.structs.replace(exchange, usage=ask.most)
         usage, model = exchange.usage, exchange.model or ask.model
         self.governor.observe(permit, exchange.headers, usage.input or None)
         self.corrections.learn(ask, usage.input)
@@ -186,10 +212,14 @@ class Caller:
         answer = Answer(exchange.content, usage, cost, model, exchange.tier, exchange.request_id, now)
         settlement = Settlement(reservation, "done", now, cost, usage, model, exchange.tier, exchange.request_id)
         try:
-            await self.answers.save(Bought(settlement, key, answer))
+            if ask.is_kept:
+                await self.answers.save(Bought(settlement, key, answer))
+            else:
+                await self.ledger.settle(settlement)
         finally:
             self.ledger.wake()
-        self._remember(key)
+        if ask.is_kept:
+            self._remember(key)
         return answer
 
     def _remember(self, key: bytes) -> None:

@@ -83,6 +83,13 @@ select operation, model, ratio, samples from corrections;
 insert into corrections (operation, model, ratio, samples) values (:operation, :model, :ratio, :samples)
 on conflict (operation, model) do update set ratio = excluded.ratio, samples = excluded.samples;
 
+-- name: refusals
+select account, model, parameter from refusals;
+
+-- name: save_refusal
+insert into refusals (account, model, parameter, at) values (:account, :model, :parameter, :at)
+on conflict (account, model, parameter) do update set at = excluded.at;
+
 -- name: start_run
 insert into runs (id, flow, definition, definition_hash, path, source, state, session, started_at)
 values (:id, :flow, :definition, :hash, :path, :source, 'running', :session, :at);

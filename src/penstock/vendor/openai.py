@@ -6,6 +6,7 @@ It never retries and never waits. Error meanings: developers.openai.com guide "E
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -74,17 +75,27 @@ class OpenAI:
         self.quota_account = hashlib.blake2b("\n".join([*parts, api_key]).encode(), digest_size=8).hexdigest()
         """Names who shares a quota."""
 
-    async def post(self, path: str, content: bytes, call_id: str, timeout: float | None = None) -> Exchange:
-        """Send a call; `call_id` travels as `X-Client-Request-Id`.
+    async def post(
+        self,
+        path: str,
+        content: bytes,
+        call_id: str,
+        timeout: float | None = None,
+        *,
+        method: str = "POST",
+        media_type: str = "application/json",
+        is_media: bool = False,
+    ) -> Exchange:
+        """Send a call; `call_id` travels as `X-Client-Request-Id`, `is_media` says that a good reply is a file or text.
 
         Raises `UnavailableError` only when no complete answer came; every answer, good or
         bad, is an `Exchange`.
         """
-        headers = {**self._headers, "X-Client-Request-Id": call_id}
+        headers = {**self._headers, "Content-Type": media_type, "X-Client-Request-Id": call_id}
         reply = await self._http.send(
-            "POST", self._base + path, headers=headers, body=content, timeout=timeout or self._timeout
+            method, self._base + path, headers=headers, body=content or None, timeout=timeout or self._timeout
         )
-        return read_reply(reply)
+        return read_media(reply) if is_media and reply.status < 400 else read_reply(reply)
 
     async def get(self, path: str) -> Any:
         """Read an object such as `/models`; raises the typed error of a refusal."""
@@ -119,6 +130,18 @@ def read_reply(reply: Reply) -> Exchange:
     )
 
 
+def read_media(reply: Reply) -> Exchange:
+    """Turn a good reply that is a file or plain text into an exchange; JSON among them is read as such."""
+    media_type = (reply.headers.get("content-type") or "application/octet-stream").partition(";")[0].strip().lower()
+    if media_type.endswith("json"):
+        return read_reply(reply)
+    if media_type.startswith("text/") or media_type.endswith("srt"):
+        content = {"media_type": media_type, "text": reply.body.decode("utf-8", "replace")}
+    else:
+        content = {"media_type": media_type, "base64": base64.b64encode(reply.body).decode("ascii")}
+    return Exchange(reply.headers, content, None, Usage(), "", "default", reply.headers.get("x-request-id") or "")
+
+
 def _explain_failed_response(content: Mapping[str, Any], host: str, request_id: str) -> PenstockError | None:
     """Return the error inside a 200: a response object that failed on the vendor's side may succeed when repeated."""
     details = content.get("error")
@@ -143,14 +166,20 @@ def read_usage(usage: Any) -> Usage:
         return Usage()
     taken = usage.get("input_tokens", usage.get("prompt_tokens", 0)) or 0
     given = usage.get("output_tokens", usage.get("completion_tokens", 0)) or 0
-    details = usage.get("input_tokens_details") or usage.get("prompt_tokens_details") or {}
-    more = usage.get("output_tokens_details") or usage.get("completion_tokens_details") or {}
+    details = usage.get("input_tokens_details") or usage.get("prompt_tokens_details") or usage.get("input_token_details")
+    more = usage.get("output_tokens_details") or usage.get("completion_tokens_details")
+    details, more = details if isinstance(details, dict) else {}, more if isinstance(more, dict) else {}
     return Usage(
         int(taken),
         int(details.get("cached_tokens") or 0),
         int(details.get("cache_write_tokens") or 0),
         int(given),
         int(more.get("reasoning_tokens") or 0),
+        seconds=float(usage.get("seconds") or 0.0),
+        image_input=int(details.get("image_tokens") or 0),
+        image_output=int(more.get("image_tokens") or 0),
+        audio_input=int(details.get("audio_tokens") or 0),
+        audio_output=int(more.get("audio_tokens") or 0),
     )
 
 
@@ -217,7 +246,11 @@ def _explain_rejection(
     elif code in ("unsupported_parameter", "unsupported_value"):
         name, hint = f"openai.{code.replace('_', '-')}", f"The model does not take {details.get('param')!r} like this."
     return RejectedError(
-        f"{known['where']} rejected the request ({code or status}): {said}", code=name, hint=hint, **known
+        f"{known['where']} rejected the request ({code or status}): {said}",
+        code=name,
+        hint=hint,
+        param=str(details.get("param") or ""),
+        **known,
     )
 
 
