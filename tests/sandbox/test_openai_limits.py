@@ -137,3 +137,14 @@ def test_limits_come_from_the_tier_and_fall_back_to_the_common_ones():
     assert models.limits("Build")["text-embedding-3-small"] == Limit(rpm=3_000, tpm=1_000_000)
     assert models.limits("Launch")["text-embedding-3-small"] == Limit(rpm=3_000, tpm=1_000_000)
     assert models.limits("Grow")["omni-moderation-latest"] == Limit(rpm=5_000, tpm=500_000)
+
+
+def test_pictures_have_a_limit_of_their_own():
+    limiter = Limiter(ManualClock(), {}, default=Limit(tpm=100_000, ipm=5))
+    first = limiter.admit("a", "m", 100, images=4)
+    assert dict(first.headers)[b"x-ratelimit-remaining-images"] == b"1"
+    refused = limiter.admit("a", "m", 100, images=2)
+    assert (refused.allowed, refused.dimension) == (False, "images")
+    assert dict(refused.headers)[b"retry-after"] == b"12"
+    assert limiter.admit("a", "m", 100, images=1).allowed
+    assert "too large" in limiter.admit("a", "m", 100, images=6).message

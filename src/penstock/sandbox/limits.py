@@ -13,11 +13,12 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one model allows: requests and tokens per minute, requests per day; None is no limit."""
+    """What one model allows: requests, tokens and pictures per minute, requests per day; None is no limit."""
 
     rpm: float | None = None
     tpm: float | None = None
     rpd: float | None = None
+    ipm: float | None = None
 
 
 class Verdict(NamedTuple):
@@ -54,7 +55,7 @@ class _Bucket:
 
 
 class _Pool:
-    __slots__ = ("day", "limit", "requests", "tokens")
+    __slots__ = ("day", "images", "limit", "requests", "tokens")
 
     def __init__(self, limit: Limit, depth_seconds: float, now: float) -> None:
         def bucket(per_minute: float | None) -> _Bucket | None:
@@ -66,10 +67,16 @@ class _Pool:
         self.limit = limit
         self.requests = bucket(limit.rpm)
         self.tokens = bucket(limit.tpm)
+        self.images = bucket(limit.ipm)
         self.day = _Bucket(limit.rpd / 86_400.0, limit.rpd, now) if limit.rpd else None
 
 
-_NAMES = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)", "day": "requests per day (RPD)"}
+_NAMES = {
+    "requests": "requests per min (RPM)",
+    "tokens": "tokens per min (TPM)",
+    "images": "images per min (IPM)",
+    "day": "requests per day (RPD)",
+}
 
 
 class Limiter:
@@ -115,52 +122,54 @@ class Limiter:
         self.count_refused = self.count_refused if count_refused is None else count_refused
         self._pools.clear()
 
-    def admit(self, account: str, model: str, tokens: int) -> Verdict:
-        """Charge one request of `tokens`, or refuse it."""
+    def admit(self, account: str, model: str, tokens: int, images: int = 0) -> Verdict:
+        """Charge one request of `tokens` and `images`, or refuse it."""
         now = self._clock.monotonic()
         pool = self._pools.get((account, model))
         if pool is None:
             pool = _Pool(self.limits.get(model, self.default), self.depth_seconds, now)
             self._pools[account, model] = pool
         wait, dimension = 0.0, ""
-        for name, bucket, amount in _buckets(pool, tokens):
+        for name, bucket, amount in _buckets(pool, tokens, images):
             bucket.refill(now)
             needed = bucket.wait_for(amount)
             if needed > wait:
                 wait, dimension = needed, name
-        if pool.limit.tpm is not None and tokens > pool.limit.tpm:
-            wait, dimension = math.inf, "tokens"
+        for name, most, amount in (("tokens", pool.limit.tpm, tokens), ("images", pool.limit.ipm, images)):
+            if most is not None and amount > most:
+                wait, dimension = math.inf, name
         if not dimension:
             self.accepted += 1
-            for _, bucket, amount in _buckets(pool, tokens):
+            for _, bucket, amount in _buckets(pool, tokens, images):
                 bucket.level -= amount
             return Verdict(True, _headers(pool))
         self.refused += 1
         if self.count_refused:
-            for _, bucket, amount in _buckets(pool, tokens):
+            for _, bucket, amount in _buckets(pool, tokens, images):
                 bucket.level = min(bucket.level, max(0.0, bucket.level - amount))
-        return _refusal(pool, model, tokens, wait, dimension)
+        return _refusal(pool, model, {"tokens": tokens, "images": images}.get(dimension, 1), wait, dimension)
 
 
-def _buckets(pool: _Pool, tokens: int) -> list[tuple[str, _Bucket, float]]:
+def _buckets(pool: _Pool, tokens: int, images: int) -> list[tuple[str, _Bucket, float]]:
     return [
         (name, bucket, amount)
         for name, bucket, amount in (
             ("requests", pool.requests, 1.0),
             ("tokens", pool.tokens, float(tokens)),
+            ("images", pool.images, float(images)),
             ("day", pool.day, 1.0),
         )
         if bucket is not None
     ]
 
 
-def _refusal(pool: _Pool, model: str, tokens: int, wait: float, dimension: str) -> Verdict:
-    limit = {"requests": pool.limit.rpm, "tokens": pool.limit.tpm, "day": pool.limit.rpd}[dimension]
-    kind = "tokens" if dimension == "tokens" else "requests"
+def _refusal(pool: _Pool, model: str, asked: int, wait: float, dimension: str) -> Verdict:
+    own = pool.limit
+    limit = {"requests": own.rpm, "tokens": own.tpm, "images": own.ipm, "day": own.rpd}[dimension]
+    kind = "requests" if dimension == "day" else dimension
     if math.isinf(wait):
-        message = f"Request too large for {model} on {_NAMES[dimension]}: Limit {limit:.0f}, Requested {tokens}."
+        message = f"Request too large for {model} on {_NAMES[dimension]}: Limit {limit:.0f}, Requested {asked}."
         return Verdict(False, _headers(pool), kind, message)
-    asked = tokens if dimension == "tokens" else 1
     message = (
         f"Rate limit reached for {model} on {_NAMES[dimension]}: Limit {limit:.0f}, Requested {asked}. "
         f"Please try again in {format_duration(wait)}."
@@ -176,6 +185,7 @@ def _headers(pool: _Pool) -> Headers:
     for name, bucket, limit in (
         (b"requests", pool.requests, pool.limit.rpm),
         (b"tokens", pool.tokens, pool.limit.tpm),
+        (b"images", pool.images, pool.limit.ipm),
     ):
         if bucket is not None and limit is not None:
             found.append((b"x-ratelimit-limit-" + name, b"%d" % limit))

@@ -1,36 +1,33 @@
 """An emulator of the OpenAI platform API, written from the contract of 2026-11-20 alone.
 
-Operations, as fault plans and logs name them: `responses`, `responses.retrieve`, `input_tokens`,
-`chat`, `decisions`, `embeddings`, `moderations`, `models`. Any key that starts with `sk-` is
-accepted, except one that contains `invalid`; the credit of one that contains `noquota` is used up.
+Operations, as fault plans and logs name them, are those of the routes: `responses`, `responses.retrieve`,
+`input_tokens`, `chat`, `decisions`, `embeddings`, `moderations`, `models` and more. Any key that starts with
+`sk-` is accepted, except one that contains `invalid`; the credit of one that contains `noquota` is used up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 
+from penstock.sandbox import openai_list, openai_work
 from penstock.sandbox.limits import Headers, Limiter
 from penstock.sandbox.openai_models import DEFAULT_LIMITS, load_models
-from penstock.sandbox.openai_replies import model_body
 from penstock.sandbox.openai_requests import ApiError
-from penstock.sandbox.openai_work import Desk, Done, Job
+from penstock.sandbox.openai_routes import Call, Done, Job, Route, Service
 from penstock.sandbox.world import Fault, World, cut_connection
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
-_POSTS = {
-    "/v1/responses": "responses",
-    "/v1/responses/input_tokens": "input_tokens",
-    "/v1/chat/completions": "chat",
-    "/v1/decisions": "decisions",
-    "/v1/embeddings": "embeddings",
-    "/v1/moderations": "moderations",
-}
+_PARTS: tuple[Callable[[Service], list[Route]], ...] = (
+    openai_work.make_routes,
+    openai_list.make_routes,
+)
 _QUOTA_CODES = frozenset(
     [
         "credit_balance_exhausted",
@@ -50,62 +47,30 @@ def build_openai_app(
     """Build the application; `tier` gives the limits where no `limiter` is passed."""
     models = load_models()
     limiter = limiter or Limiter(world.clock, dict(models.limits(tier)), default=DEFAULT_LIMITS[tier])
-    return OpenAI(world, limiter, Desk(world.clock, models, fast=fast))
+    service = Service(world, models, limiter, fast=fast)
+    for make_routes in _PARTS:
+        service.add(make_routes(service))
+    return OpenAI(service)
 
 
 class OpenAI:
     """The emulated service as an ASGI application."""
 
-    def __init__(self, world: World, limiter: Limiter, desk: Desk) -> None:
-        self.world = world
-        self.limiter = limiter
-        self._desk = desk
-        self._models = load_models()
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.world = service.world
+        self.limiter = service.limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            return
-        await _Exchange(self, scope, receive, send).answer()
-
-    def route(self, method: str, path: str) -> str:
-        """Return the operation that a path names."""
-        operation = _POSTS.get(path) if method == "POST" else None
-        if operation is None and method == "GET":
-            if path == "/v1/models" or path.startswith("/v1/models/"):
-                operation = "models"
-            elif path.startswith("/v1/responses/"):
-                operation = "responses.retrieve"
-        if operation is None and (path in _POSTS or path == "/v1/models"):
-            raise ApiError(405, f"Not allowed to {method} on {path}.", code="method_not_allowed")
-        if operation is None:
-            raise ApiError(404, f"Invalid URL ({method} {path})")
-        return operation
-
-    def prepare(self, operation: str, path: str, content: bytes) -> Job | Done:
-        """Check a request; what is only looked up is done at once."""
-        if operation == "responses.retrieve":
-            return Done(self._desk.stored_response(path.rsplit("/", 1)[1]), None)
-        if operation == "models":
-            return Done(msgspec.json.encode(self._list_models(path.removeprefix("/v1/models").strip("/"))), None)
-        return self._desk.prepare(operation, content)
-
-    def _list_models(self, name: str) -> dict[str, Any]:
-        now = self.world.clock.now()
-        names = [(model, one) for model in self._models.all for one in (model.id, *model.snapshots)]
-        alive = [(model, one) for model, one in names if not self._models.is_shut_down(model, one, now)]
-        if not name:
-            return {"object": "list", "data": [model_body(self._models, model, one) for model, one in alive]}
-        for model, one in alive:
-            if one == name:
-                return model_body(self._models, model, one)
-        raise ApiError(404, f"The model '{name}' does not exist", code="model_not_found", param="model")
+        if scope["type"] == "http":
+            await _Exchange(self.service, scope, receive, send).answer()
 
 
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, service: OpenAI, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
         self._service = service
         self._world = service.world
         self._scope = scope
@@ -119,15 +84,19 @@ class _Exchange:
     async def answer(self) -> None:
         path = self._scope["path"]
         try:
-            self._operation = self._service.route(self._scope["method"], path)
-            account = self._check_key()
+            route, names = self._service.find(self._scope["method"], path)
+            self._operation = route.operation
+            account = self._check_key(route)
+            self._service.run_due()
             content = await self._read()
-            job = self._service.prepare(self._operation, path, content)
+            query = parse_qs(self._scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+            call = Call(route.operation, route.method, path, names, query, self._given, content, account)
+            job = route.handler(call)
             if isinstance(job, Job):
                 self._admit(job, account)
             await self._serve(job, content)
         except ApiError as error:
-            await self._reply(error.status, msgspec.json.encode(error.envelope))
+            await self._reply(Done(msgspec.json.encode(error.envelope), status=error.status))
 
     async def _serve(self, job: Job | Done, content: bytes) -> None:
         """Do the work, or what the fault plan says; whatever is done is billed before anybody waits."""
@@ -151,20 +120,19 @@ class _Exchange:
         if fault and kind == "lost":
             await (self._reply_page(fault.status) if fault.status else self._cut())
         elif kind == "malformed":
-            await self._reply(200, done.content[: len(done.content) // 2])
+            await self._reply(done._replace(content=done.content[: len(done.content) // 2]))
         else:
-            await self._reply(200, done.content)
+            await self._reply(done)
 
-    def _check_key(self) -> str:
+    def _check_key(self, route: Route) -> str:
         scheme, _, key = self._given.get(b"authorization", b"").decode("latin-1").partition(" ")
         if scheme.lower() != "bearer" or not key.startswith("sk-") or "invalid" in key:
             text = (
                 "Incorrect API key provided." if key else "You didn't provide an API key in the Authorization header."
             )
             raise ApiError(401, text, code="invalid_api_key")
-        if "noquota" in key and self._operation not in ("models", "responses.retrieve"):
-            text = "You have no credit left. Add credit in the billing settings."
-            raise ApiError(429, text, code="credit_balance_exhausted", kind="insufficient_quota")
+        if route.admin and not key.startswith("sk-admin"):
+            raise ApiError(403, "You have insufficient permissions for this operation. Use an admin key.")
         return self._given.get(b"openai-project", b"").decode("latin-1") or key
 
     async def _read(self) -> bytes:
@@ -180,7 +148,10 @@ class _Exchange:
     def _admit(self, job: Job, account: str) -> None:
         if job.charge is None:
             return
-        verdict = self._service.limiter.admit(account, job.model.id, job.charge)
+        if b"noquota" in self._given[b"authorization"]:
+            text = "You have no credit left. Add credit in the billing settings."
+            raise ApiError(429, text, code="credit_balance_exhausted", kind="insufficient_quota")
+        verdict = self._service.limiter.admit(account, job.model.id, job.charge, images=job.images)
         self._limits = verdict.headers
         if not verdict.allowed:
             raise ApiError(429, verdict.message, code="rate_limit_exceeded", kind=verdict.dimension)
@@ -200,19 +171,22 @@ class _Exchange:
         await cut_connection(self._scope, self._receive)
 
     async def _reply_page(self, status: int) -> None:
-        await self._reply(status, _PAGE % (status, status), b"text/html")
+        await self._reply(Done(_PAGE % (status, status), kind=b"text/html", status=status))
 
-    async def _reply(self, status: int, content: bytes, kind: bytes = b"application/json") -> None:
+    async def _reply(self, done: Done) -> None:
+        """Send an answer, piece by piece when it is a stream."""
         clock = self._world.clock
-        self._world.note("openai", self._operation, status)
+        self._world.note("openai", self._operation, done.status)
         headers = [
-            (b"content-type", kind),
-            (b"content-length", b"%d" % len(content)),
+            (b"content-type", done.kind),
+            *([] if done.pieces else [(b"content-length", b"%d" % len(done.content))]),
             (b"x-request-id", clock.new_id("req").encode()),
             (b"openai-processing-ms", b"%d" % round((clock.monotonic() - self._started) * 1000)),
             (b"openai-version", b"2020-10-01"),
             (b"openai-organization", b"penstock-sandbox"),
             *self._limits,
         ]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": content})
+        await self._send({"type": "http.response.start", "status": done.status, "headers": headers})
+        for piece in done.pieces:
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": done.content})

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from penstock.base.clock import Clock
 from penstock.base.types import Usage
 from penstock.sandbox.decide import answer_question
 from penstock.sandbox.judge import judge
 from penstock.sandbox.openai_answers import Text, embed, encode_vector, moderate, write_text
-from penstock.sandbox.openai_models import Model, Models
+from penstock.sandbox.openai_models import Model
 from penstock.sandbox.openai_replies import chat_body, response_body, response_usage
 from penstock.sandbox.openai_requests import (
     ApiError,
@@ -26,26 +25,12 @@ from penstock.sandbox.openai_requests import (
     find_model,
     missing,
 )
+from penstock.sandbox.openai_routes import Call, Done, Job, Route, Service
 from penstock.sandbox.prompt import Prompt, read_prompt
-from penstock.sandbox.tokens import PromptCache, Tokenizer
+from penstock.sandbox.tokens import PromptCache
 
 _HALF_HOUR = 1_800.0
 _HALF_DAY = 43_200.0
-
-
-class Done(NamedTuple):
-    """Finished work: the encoded answer and what it used; `usage` is None for what is free."""
-
-    content: bytes
-    usage: Usage | None
-
-
-class Job(NamedTuple):
-    """A checked request: its model, the tokens that the limiter charges, and the work itself (None: not limited)."""
-
-    model: Model
-    charge: int | None
-    run: Callable[[], Done]
 
 
 class _Quick(msgspec.Struct):
@@ -54,33 +39,31 @@ class _Quick(msgspec.Struct):
 
 
 class Desk:
-    """Checks requests and does their work. With `fast`, decisions get one fixed answer per set of questions."""
+    """Checks requests and does their work. With a fast service, decisions get one fixed answer per set of questions."""
 
-    def __init__(self, clock: Clock, models: Models, *, fast: bool = False, keep: int = 10_000) -> None:
-        self._clock = clock
-        self._models = models
-        self._tokenizer = Tokenizer(exact=not fast)
-        self._cache = PromptCache(clock)
-        self._fast = fast
+    def __init__(self, service: Service, *, keep: int = 10_000) -> None:
+        self._clock = service.world.clock
+        self._models = service.models
+        self._tokenizer = service.tokenizer
+        self._cache = PromptCache(self._clock)
+        self._fast = service.fast
         self._templates: dict[bytes, tuple[Model, bytes, int]] = {}
         self._stored: OrderedDict[str, bytes] = OrderedDict()
         self._keep = keep
 
-    def stored_response(self, identity: str) -> bytes:
+    def retrieve(self, call: Call) -> Done:
         """Return a response that was created with `store`."""
+        identity = call.names["id"]
         if identity not in self._stored:
             raise ApiError(404, f"Response with id '{identity}' not found.", param="id")
-        return self._stored[identity]
+        return Done(self._stored[identity])
 
-    def prepare(self, operation: str, content: bytes) -> Job:
+    def prepare(self, call: Call) -> Job:
         """Check a request; raises `ApiError` for what the service refuses."""
+        operation = call.operation
         if self._fast and operation == "decisions":
-            return self._quick_decision(content)
-        try:
-            body = check_names(operation, msgspec.json.decode(content))
-        except msgspec.DecodeError as error:
-            text = "We could not parse the JSON body of your request."
-            raise ApiError(400, text, code="invalid_json") from error
+            return self._quick_decision(call.content)
+        body = check_names(operation, call.read_json())
         model = find_model(self._models, operation, body, self._clock.now())
         kinds: dict[str, Callable[[dict[str, Any], Model], Job]] = {
             "responses": self._response,
@@ -258,3 +241,17 @@ class Desk:
 def _charge(prompt: Prompt, limit: int | None, copies: int = 1) -> int:
     """Return what the limiter charges when the request comes in: characters / 4, and the most that may be written."""
     return len(prompt.text) // 4 + (limit or 0) * copies
+
+
+def make_routes(service: Service) -> list[Route]:
+    """Return the endpoints of this part."""
+    desk = Desk(service)
+    return [
+        Route("POST", "/v1/responses", "responses", desk.prepare),
+        Route("GET", "/v1/responses/{id}", "responses.retrieve", desk.retrieve),
+        Route("POST", "/v1/responses/input_tokens", "input_tokens", desk.prepare),
+        Route("POST", "/v1/chat/completions", "chat", desk.prepare),
+        Route("POST", "/v1/decisions", "decisions", desk.prepare),
+        Route("POST", "/v1/embeddings", "embeddings", desk.prepare),
+        Route("POST", "/v1/moderations", "moderations", desk.prepare),
+    ]
