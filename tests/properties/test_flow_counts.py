@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.base.types import Record
-from penstock.flows.expression import compile_value
+from penstock.base.expression import compile_value
 from penstock.flows.kept import Counts
 from penstock.flows.keys import Keys
 

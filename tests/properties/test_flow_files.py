@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from penstock.base.errors import FlowError, MappingError, PenstockError
-from penstock.flows.expression import compile_value
+from penstock.base.expression import compile_value
 from penstock.flows.model import load_flow
 
 NAMES = st.sampled_from(["record", "sentiment", "a", "b_1", "keys", "items"])

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import msgspec
 
 from penstock.base.errors import MappingError
+from penstock.base.expression import Expression
 from penstock.base.types import Record
-from penstock.flows.expression import Expression
 
 _encode = msgspec.json.Encoder(order="sorted", enc_hook=str).encode
 

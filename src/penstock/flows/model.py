@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from penstock.base.document import Document, read_document
 from penstock.base.errors import FlowError, InputError, MappingError
-from penstock.flows.document import Document, read_document
-from penstock.flows.expression import Expression, compile_value, suggest
+from penstock.base.expression import Expression, compile_value, suggest
 from penstock.operations.catalogue import find_operation
 from penstock.operations.declare import Operation
 

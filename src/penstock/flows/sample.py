@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from penstock.base.errors import FlowError, MappingError, PenstockError
+from penstock.base.expression import Scope
 from penstock.base.types import Source
 from penstock.features.summary import summarize_feedback
-from penstock.flows.expression import Scope
 from penstock.flows.model import Flow, Step, Target
 
 RECORDS = 50

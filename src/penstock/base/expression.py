@@ -1,8 +1,8 @@
 """The one expression syntax, `${{ … }}`: compiled once, sandboxed, without side effects.
 
-A plain path such as `record.email` becomes plain look-ups; anything else is a Jinja
-expression, so filters and tests are those of docs.jinja.palletsprojects.com. Brevo's
-own `{{ … }}` is not touched.
+A plain path such as `record.email` or `record.items[0]["unit price"]` becomes plain
+look-ups; anything else is a Jinja expression, so filters and tests are those of
+docs.jinja.palletsprojects.com. Brevo's own `{{ … }}` is not touched.
 """
 
 from __future__ import annotations
@@ -17,19 +17,28 @@ from penstock.base.errors import MappingError
 
 Scope = Mapping[str, Any]
 
-_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\Z")
+Path = tuple[str | int, ...]
+
+_PATH = re.compile(r"""[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d+\]|\["[^"\]]*"\]|\['[^'\]]*'\])*\Z""")
+_PARTS = re.compile(r"""\w+|"[^"]*"|'[^']*'""")
 _WORDS = {"true", "false", "none", "True", "False", "None", "not"}
 _MARK = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 
 
 class Expression:
-    """A compiled value of a flow: `evaluate(scope)` returns what it stands for."""
+    """A compiled value of a flow or mapping: `evaluate(scope)` returns what it stands for.
 
-    __slots__ = ("_make", "names", "text")
+    `path` is set where the value is one plain path, `names` are the names that it starts from.
+    """
 
-    def __init__(self, text: str, names: frozenset[str], make: Callable[[Scope], Any]) -> None:
+    __slots__ = ("_make", "names", "path", "text")
+
+    def __init__(
+        self, text: str, names: frozenset[str], make: Callable[[Scope], Any], path: Path | None = None
+    ) -> None:
         self.text = text
         self.names = names
+        self.path = path
         self._make = make
 
     def evaluate(self, scope: Scope) -> Any:
@@ -89,18 +98,23 @@ def _compile_one(source: str) -> Expression:
             "the expression ${{ }} is empty", code="expression.syntax", hint="Write ${{ record.field }}."
         )
     if _PATH.match(source) and source not in _WORDS:
-        path = source.split(".")
-        return Expression(source, frozenset(path[:1]), lambda scope: _look_up(path, source, scope))
+        path = _read_path(source)
+        return Expression(source, frozenset([str(path[0])]), lambda scope: _look_up(path, source, scope), path)
     return _compile_jinja(source)
 
 
-def _look_up(path: list[str], source: str, scope: Scope) -> Any:
+def _read_path(source: str) -> Path:
+    parts = (match.group() for match in _PARTS.finditer(source))
+    return tuple(part[1:-1] if part[0] in "\"'" else int(part) if part.isdecimal() else part for part in parts)
+
+
+def _look_up(path: Path, source: str, scope: Scope) -> Any:
     value: Any = scope
     for part in path:
         try:
             value = value[part]
-        except (KeyError, TypeError):
-            raise missing(part, source, value) from None
+        except (LookupError, TypeError):
+            raise missing(str(part), source, value) from None
     return value
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.base.errors import FlowError
 
 MAX_BYTES = 1_000_000
 MAX_VALUES, MAX_DEPTH = 100_000, 50
+
+
+class Kind(NamedTuple):
+    """What a file is for people: its name, what it is made of, and an example to look at."""
+
+    name: str
+    form: str
+    example: str
+
+
+FLOW = Kind("flow file", "name, source, steps and sink", "examples/feedback/flow.yaml")
 
 
 class Document:
@@ -45,7 +56,7 @@ def _position(node: Any, part: Any) -> tuple[int, int] | None:
     return int(found[0]), int(found[1])
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, kind: Kind = FLOW) -> Document:
     """Read and parse a file; raises `FlowError` with line and column when it is not YAML."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
@@ -54,7 +65,7 @@ def read_document(path: Path) -> Document:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise FlowError(f"there is no file {path}", code="flow.missing", hint=_others(path)) from error
+        raise FlowError(f"there is no file {path}", code="flow.missing", hint=_others(path, kind)) from error
     except UnicodeDecodeError as error:
         raise FlowError(
             f"{path} is not UTF-8 text: byte {error.start}", code="flow.encoding", hint="Save it as UTF-8."
@@ -62,7 +73,7 @@ def read_document(path: Path) -> Document:
     except OSError as error:
         raise FlowError(f"cannot read {path}: {error.strerror}", code="flow.unreadable") from error
     if len(content) > MAX_BYTES:
-        raise FlowError(f"{path} is too large for a flow file ({len(content):,} bytes)", code="flow.too-large")
+        raise FlowError(f"{path} is too large for a {kind.name} ({len(content):,} bytes)", code="flow.too-large")
     try:
         data = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
@@ -78,10 +89,10 @@ def read_document(path: Path) -> Document:
         raise FlowError(f"not valid YAML: {error}", code="flow.yaml", where=str(path)) from error
     if not isinstance(data, dict):
         raise FlowError(
-            "a flow file is a mapping with name, source, steps and sink",
+            f"a {kind.name} is a mapping with {kind.form}",
             code="flow.empty" if data is None else "flow.shape",
             where=f"{path}:1:1",
-            hint="See examples/feedback/flow.yaml.",
+            hint=f"See {kind.example}.",
         )
     return Document(path, data, to_plain(data, path))
 
@@ -116,7 +127,7 @@ def to_plain(data: Any, path: Path) -> Any:
     return convert(data, 0)
 
 
-def _others(path: Path) -> str:
+def _others(path: Path, kind: Kind) -> str:
     folder = path.parent if path.parent.is_dir() else Path()
     found = sorted(str(other) for pattern in ("*.yaml", "*/*.yaml") for other in folder.glob(pattern))[:5]
-    return "Found instead: " + ", ".join(found) if found else "Give the path of a flow file."
+    return "Found instead: " + ", ".join(found) if found else f"Give the path of a {kind.name}."
