@@ -1,0 +1,1 @@
+"""Conversions, from a record to the receipt of OpenAI's Conversions API."""
