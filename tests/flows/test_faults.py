@@ -137,7 +137,7 @@ async def test_credit_that_is_used_up_stops_the_run_with_5_and_fails_no_record(t
         code = "credit_balance_exhausted"
         workspace.vendors.world.faults.append(Fault(vendor="openai", kind="status", status=429, code=code, after=2))
         report = await shop.run(workspace)
-        assert (report.exit_code, report.problem.code if report.problem else "") == (5, "openai.quota-exhausted")
+        assert (report.exit_code, report.problem.code if report.problem else "") == (5, "openai.credit-exhausted")
         assert (report.counts.judged, report.counts.failed) == (2, 0)
 
     await in_shop(shop, work)

@@ -148,7 +148,7 @@ OUTAGE = 1 + 2 + 4 + 8  # half seconds of waiting between five attempts
         (
             {"kind": "status", "status": 429, "code": "credit_balance_exhausted"},
             QuotaError,
-            "openai.quota-exhausted",
+            "openai.credit-exhausted",
             1,
             "failed",
         ),

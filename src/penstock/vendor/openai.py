@@ -1,7 +1,7 @@
 """A thin client of OpenAI: a call becomes an answer with usage and limits as values, or a typed error.
 
-It never retries and never waits. Error meanings: developers.openai.com guide "Error codes"
-(stored copy of November 2026); usage fields: OpenAPI description of 2026-08-21 and SDK 3.51.
+It never retries and never waits. What a bad answer means stands in `openai_errors`. Usage fields:
+OpenAPI description of 2026-08-21 and SDK 3.51.
 """
 
 from __future__ import annotations
@@ -13,26 +13,10 @@ from typing import Any
 
 import msgspec
 
-from penstock.base.errors import (
-    AccessError,
-    PenstockError,
-    QuotaError,
-    RejectedError,
-    ThrottledError,
-    UnavailableError,
-)
-from penstock.base.redact import redact
+from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Usage
 from penstock.vendor.http import Http, Reply
-
-_QUOTA_CODES = {
-    "credit_balance_exhausted": "the prepaid credit is used up",
-    "organization_spend_limit_exceeded": "the organisation's own monthly spend limit is reached",
-    "project_spend_limit_exceeded": "the project's own monthly spend limit is reached",
-    "organization_usage_limit_exceeded": "the usage limit that OpenAI set for the organisation is reached",
-    "insufficient_quota": "the quota is used up",
-    "billing_hard_limit_reached": "the billing limit is reached",
-}
+from penstock.vendor.openai_errors import explain, explain_failed_response
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -95,7 +79,7 @@ class OpenAI:
         reply = await self._http.send(
             method, self._base + path, headers=headers, body=content or None, timeout=timeout or self._timeout
         )
-        return read_media(reply) if is_media and reply.status < 400 else read_reply(reply)
+        return read_media(reply) if is_media and reply.status < 300 else read_reply(reply)
 
     async def get(self, path: str) -> Any:
         """Read an object such as `/models`; raises the typed error of a refusal."""
@@ -113,16 +97,15 @@ def read_reply(reply: Reply) -> Exchange:
     try:
         content = reply.json()
     except UnavailableError as error:
-        meaning = error if reply.status < 400 else _explain(reply, {}, request_id)
+        meaning = error if reply.status < 300 else explain(reply, None, request_id)
         return Exchange(headers, None, meaning, Usage(), "", "", request_id)
-    if reply.status >= 400 or not isinstance(content, dict):
-        details = content.get("error") if isinstance(content, dict) else None
-        failure = _explain(reply, details if isinstance(details, dict) else {}, request_id)
+    if reply.status >= 300 or not isinstance(content, dict):
+        failure = explain(reply, [] if content is None else content, request_id)  # JSON's null is JSON
         return Exchange(headers, content, failure, Usage(), "", "", request_id)
     return Exchange(
         headers,
         content,
-        _explain_failed_response(content, reply.host, request_id),
+        explain_failed_response(content, reply.host, request_id),
         read_usage(content.get("usage")),
         str(content.get("model") or ""),
         str(content.get("service_tier") or "default"),
@@ -142,31 +125,14 @@ def read_media(reply: Reply) -> Exchange:
     return Exchange(reply.headers, content, None, Usage(), "", "default", reply.headers.get("x-request-id") or "")
 
 
-def _explain_failed_response(content: Mapping[str, Any], host: str, request_id: str) -> PenstockError | None:
-    """Return the error inside a 200: a response object that failed on the vendor's side may succeed when repeated."""
-    details = content.get("error")
-    if content.get("status") != "failed" or not isinstance(details, dict):
-        return None
-    code = str(details.get("code") or "")
-    if code not in ("server_error", "rate_limit_exceeded", "vector_store_timeout"):
-        return None  # final for this input: the operation that reads the answer says so
-    said = redact(str(details.get("message") or code))
-    return UnavailableError(
-        f"{host} gave up on the answer: {said}",
-        code="openai.failed-response",
-        where=host,
-        status=200,
-        request_id=request_id,
-    )
-
-
 def read_usage(usage: Any) -> Usage:
     """Read the usage object of any endpoint; missing parts are zero."""
     if not isinstance(usage, dict):
         return Usage()
     taken = usage.get("input_tokens", usage.get("prompt_tokens", 0)) or 0
     given = usage.get("output_tokens", usage.get("completion_tokens", 0)) or 0
-    details = usage.get("input_tokens_details") or usage.get("prompt_tokens_details") or usage.get("input_token_details")
+    names = "input_tokens_details", "prompt_tokens_details", "input_token_details"
+    details = next((usage[name] for name in names if usage.get(name)), None)
     more = usage.get("output_tokens_details") or usage.get("completion_tokens_details")
     details, more = details if isinstance(details, dict) else {}, more if isinstance(more, dict) else {}
     return Usage(
@@ -181,86 +147,3 @@ def read_usage(usage: Any) -> Usage:
         audio_input=int(details.get("audio_tokens") or 0),
         audio_output=int(more.get("audio_tokens") or 0),
     )
-
-
-def _explain(reply: Reply, details: Mapping[str, Any], request_id: str) -> PenstockError:
-    status = reply.status
-    code = str(details.get("code") or "")
-    kind = str(details.get("type") or "")
-    said = redact(str(details.get("message") or "")) or "no message"
-    known: dict[str, Any] = {"where": reply.host, "detail": said, "status": status, "request_id": request_id}
-    if status == 429:
-        return _explain_429(code, kind, said, reply, known)
-    if status == 401:
-        return AccessError(
-            f"{reply.host} refused the key ({code or status}): {said}",
-            code="openai.key-refused",
-            hint="Check OPENAI_API_KEY, organisation, project and IP allow-list; `penstock doctor` tells which.",
-            where=reply.host,
-        )
-    if status == 403:
-        return AccessError(
-            f"{reply.host} does not allow this ({code or status}): {said}",
-            code="openai.not-allowed",
-            hint="The key lacks a permission, the model is not granted, or the country is not supported.",
-            where=reply.host,
-        )
-    if status == 503 and ("slow down" in said.lower() or code == "slow_down"):
-        return ThrottledError(
-            f"{reply.host} asks to slow down", code="openai.slow-down", retry_after=read_wait(reply.headers), **known
-        )
-    if status in (408, 409) or status >= 500:
-        return UnavailableError(
-            f"{reply.host} failed with {status}: {said}",
-            code="openai.unavailable",
-            retry_after=read_wait(reply.headers),
-            **known,
-        )
-    return _explain_rejection(status, code, said, details, known)
-
-
-def _explain_429(code: str, kind: str, said: str, reply: Reply, known: dict[str, Any]) -> PenstockError:
-    for name in (code, kind):
-        if name in _QUOTA_CODES and code != "rate_limit_exceeded":
-            return QuotaError(f"{reply.host}: {_QUOTA_CODES[name]}", code="openai.quota-exhausted", **known)
-    return ThrottledError(
-        f"{reply.host} refused: too fast ({said})",
-        code="openai.no-capacity" if code == "resource_unavailable" else "openai.throttled",
-        retry_after=read_wait(reply.headers),
-        **known,
-    )
-
-
-def _explain_rejection(
-    status: int, code: str, said: str, details: Mapping[str, Any], known: dict[str, Any]
-) -> RejectedError:
-    hint = "Change the input or the parameters named in the message."
-    name = "openai.rejected"
-    if status == 404 and code == "model_not_found":
-        name = "openai.model-not-found"
-        hint = "Check its name; `penstock doctor` tells what is known of the model that is set."
-    elif status == 404:
-        name, hint = "openai.endpoint-missing", "This server has no such endpoint; check the base URL."
-    elif code == "context_length_exceeded":
-        name, hint = "openai.too-long", "Shorten the text or use a model with a longer context."
-    elif code in ("unsupported_parameter", "unsupported_value"):
-        name, hint = f"openai.{code.replace('_', '-')}", f"The model does not take {details.get('param')!r} like this."
-    return RejectedError(
-        f"{known['where']} rejected the request ({code or status}): {said}",
-        code=name,
-        hint=hint,
-        param=str(details.get("param") or ""),
-        **known,
-    )
-
-
-def read_wait(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds a refusal asks to wait: milliseconds header first, then `Retry-After`."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value:
-            try:
-                return max(float(value) * unit, 0.0)
-            except ValueError:
-                continue
-    return None
