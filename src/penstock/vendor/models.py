@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_CEILING, Decimal
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,8 @@ from typing import Any, Literal
 import msgspec
 
 from penstock.base.errors import SettingsError
-from penstock.base.types import DOLLAR, Money, Usage
+from penstock.base.types import Money, Usage
+from penstock.vendor.prices import Period, Prices, Sheet, find_sheet, list_periods, to_time
 
 BUILT_IN = Path(__file__).with_name("models.toml")
 
@@ -24,19 +26,10 @@ Kind = Literal["chat", "completion", "embedding", "image", "speech", "transcript
 When = Literal["yes", "no", "effort-none"]
 State = Literal["live", "dying", "dead"]
 
+PROJECT = "project"
+"""Stands in place of a usage tier for limits that were imported from the project itself."""
+
 _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
-_MILLION = 1_000_000
-_TIERS = {
-    "": "standard",
-    "auto": "standard",
-    "default": "standard",
-    "standard": "standard",
-    "batch": "batch",
-    "flex": "flex",
-    "fast": "fast",
-    "priority": "fast",
-    "ultrafast": "ultrafast",
-}
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,70 +41,12 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ipm: float | None = None
 
 
-class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Dollars per million tokens, and per minute of audio; None where none is published."""
-
-    input: Decimal | None = None
-    cached: Decimal | None = None
-    write: Decimal | None = None
-    output: Decimal | None = None
-    minute: Decimal | None = None
-
-    def cost(self, usage: Usage) -> Money | None:
-        """Return what `usage` costs at these rates; None where a rate that it needs is missing.
-
-        Cached and written tokens are taken to be inside the input, reasoning inside the output
-        (vendor pricing page, 2026-10; that writes are inside is an assumption). Where reads or
-        writes have no rate of their own they are billed as plain input.
-        """
-        if self.minute is not None:
-            return _to_money(self.minute * Decimal(str(usage.seconds)) / 60)
-        if self.input is None or usage.images or (usage.output and self.output is None):
-            return None
-        plain = max(usage.input - usage.cached - usage.cache_write, 0)
-        total = plain * self.input + usage.output * (self.output or 0)
-        total += usage.cached * (self.input if self.cached is None else self.cached)
-        total += usage.cache_write * (self.input if self.write is None else self.write)
-        return _to_money(total / _MILLION)
-
-
-class LongRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rates of the whole request once its input is above `over` tokens."""
-
-    over: int
-    standard: Rates | None = None
-    batch: Rates | None = None
-    flex: Rates | None = None
-    fast: Rates | None = None
-    ultrafast: Rates | None = None
-    decide: Rates | None = None
-
-
-class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Prices of one period, by service tier; `decide` is the Decisions API."""
-
-    start: date | None = msgspec.field(default=None, name="from")
-    standard: Rates | None = None
-    batch: Rates | None = None
-    flex: Rates | None = None
-    fast: Rates | None = None
-    ultrafast: Rates | None = None
-    decide: Rates | None = None
-    long: LongRates | None = None
-
-    def rates(self, row: str, input_tokens: int) -> Rates | None:
-        """Return the rates of a tier for a request of this size, None where none is published."""
-        sheet = self.long if self.long and input_tokens > self.long.over else self
-        found: Rates | None = getattr(sheet, row)
-        return found
-
-
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model. `known` is False for an id that the catalogue does not list: then every rule is a guess.
 
     `efforts` are those of the Responses API (empty: it does not reason); `sampling` says whether
     temperature and its kin are taken, `tools_on_chat` whether chat takes function tools;
-    `limits` are by usage tier; `media` are prices that token totals cannot be billed with.
+    `limits` are by usage tier; those under `project` are the project's own and come before all others.
     """
 
     id: str
@@ -131,8 +66,6 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verbosity: bool = False
     limits: dict[str, Limits] = {}
     prices: tuple[Prices, ...] = ()
-    media: dict[str, Decimal] = {}
-    media_batch: dict[str, Decimal] = {}
     shutdown: date | None = None
     replacement: str = ""
     replacement_note: str = ""
@@ -158,13 +91,13 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return whether the model is live, announced to end, or gone (from midnight UTC of its last date)."""
         if self.shutdown is None:
             return "live"
-        return "dead" if at >= _to_time(self.shutdown) else "dying"
+        return "dead" if at >= to_time(self.shutdown) else "dying"
 
     def days_left(self, at: float) -> int | None:
         """Return the whole days until the shutdown, 0 once it is gone, None where no date is announced."""
         if self.shutdown is None:
             return None
-        return max(timedelta(seconds=_to_time(self.shutdown) - at).days, 0)
+        return max(timedelta(seconds=to_time(self.shutdown) - at).days, 0)
 
     def advice(self, at: float) -> str:
         """Say when the model ends and what to use instead; empty for a live model."""
@@ -179,7 +112,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def prices_at(self, at: float | None = None) -> Prices | None:
         """Return the prices in force at a time (seconds since 1970), or the newest ones."""
-        in_force = [one for one in self.prices if at is None or one.start is None or at >= _to_time(one.start)]
+        in_force = [one for one in self.prices if at is None or one.start is None or at >= to_time(one.start)]
         return max(in_force, key=lambda one: one.start or date.min, default=None)
 
 
@@ -212,11 +145,12 @@ class Catalogue:
     def __init__(self, file: CatalogueFile) -> None:
         """Take a whole file. Models are built when asked for: start-up pays only for those it uses."""
         self.compiled = file.compiled
-        self._regional = file.regional or Decimal(1)
+        self._regional = Fraction(file.regional or 1)
         self._tiers = {name.casefold(): dollars for name, dollars in file.tiers.items()}
         self._classes = file.limits
         self._tables = file.models
         self._models: dict[str, Model] = {}
+        self._sheets: dict[tuple[str, str, str], tuple[Period, ...]] = {}
 
     def find(self, model_id: str) -> Model:
         """Return the model with this id, or of which it is a dated snapshot; else one with `known` False."""
@@ -230,13 +164,14 @@ class Catalogue:
         return [self.find(name) for name in self._tables]
 
     def start_limits(self, model_id: str, tier: str) -> Limits:
-        """Return the limits to begin with for a usage tier; all None where nothing is published.
+        """Return the limits to begin with: the project's own where they were imported, else those of a usage tier.
 
+        All None where nothing is published.
         A tier that the model's page does not list takes the best listed one that costs no more
         credit: the five tiers until 2026-10-08 and the three since then are matched by their price.
         """
         by_tier = {name.casefold(): limits for name, limits in self.find(model_id).limits.items()}
-        wanted = tier.casefold()
+        wanted = PROJECT if PROJECT in by_tier else tier.casefold()
         if wanted in by_tier:
             return by_tier[wanted]
         paid = self._tiers.get(wanted, -1)
@@ -260,13 +195,9 @@ class Catalogue:
         (price map 0.01 read and 0.125 write, a guide says nothing, 2026-10), so reads are charged as
         plain input and writes at the write price: the invoice is at most this.
         """
-        prices = self.find(model_id).prices_at(at)
-        row = _TIERS.get(tier)
-        if operation == "decide":
-            row = "decide" if row == "standard" else None
-        rates = prices.rates(row, usage.input) if prices and row else None
-        cost = rates.cost(usage) if rates else None
-        return _to_money(cost * self._regional / DOLLAR) if regional and cost is not None else cost
+        sheet = self._sheet(model_id, at, tier, operation, usage.input)
+        cost = sheet.cost(usage) if sheet else None
+        return self._in_region(cost) if regional else cost
 
     def worst_case(
         self,
@@ -276,25 +207,34 @@ class Catalogue:
         max_output_tokens: int,
         operation: str = "",
         *,
+        seconds: float = 0.0,
+        characters: int = 0,
         at: float | None = None,
         regional: bool = False,
     ) -> Money | None:
         """Return the most that a request can cost: no cache hit, all of it written, all output used.
 
-        With tier `auto` the project's own default tier may be the fast one, so the dearer counts.
-        None where the price is unknown.
+        `seconds` of audio and `characters` to be spoken count for models that bill by them. With tier
+        `auto` the project's own default tier may be the fast one, so the dearer counts. None where the
+        price is unknown.
         """
-        usages = (
-            Usage(input=prompt_tokens, output=max_output_tokens),
-            Usage(input=prompt_tokens, cache_write=prompt_tokens, output=max_output_tokens),
-        )
-        tiers = ("default", "fast") if tier == "auto" else (tier,)
-        costs = [
-            self.price(model_id, at, each, usage, operation=operation, regional=regional)
-            for each in tiers
-            for usage in usages
-        ]
-        return max((cost for cost in costs if cost is not None), default=None)
+        dearest: Money | None = None
+        for each in ("default", "fast") if tier == "auto" else (tier,):
+            sheet = self._sheet(model_id, at, each, operation, prompt_tokens)
+            cost = sheet.worst(prompt_tokens, max_output_tokens, seconds, characters) if sheet else None
+            if cost is not None and (dearest is None or cost > dearest):
+                dearest = cost
+        return self._in_region(dearest) if regional else dearest
+
+    def _sheet(self, model_id: str, at: float | None, tier: str, operation: str, input_tokens: int) -> Sheet | None:
+        key = (model_id, tier, operation)
+        periods = self._sheets.get(key)
+        if periods is None:
+            periods = self._sheets[key] = list_periods(self.find(model_id).prices, tier, operation)
+        return find_sheet(periods, at, input_tokens)
+
+    def _in_region(self, cost: Money | None) -> Money | None:
+        return None if cost is None else -(-cost * self._regional.numerator // self._regional.denominator)
 
     def _home(self, model_id: str) -> str:
         if model_id in self._tables:
@@ -368,11 +308,3 @@ def _wrong(path: Path, what: str) -> SettingsError:
         hint=f'Write it like {BUILT_IN}; put ids with a dot in quotes, as in [models."gpt-6.1-sol"].',
         where=str(path),
     )
-
-
-def _to_money(dollars: Decimal) -> Money:
-    return int((dollars * DOLLAR).to_integral_value(ROUND_CEILING))
-
-
-def _to_time(day: date) -> float:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from penstock.base.errors import SettingsError
@@ -164,6 +164,20 @@ def test_limits_that_nobody_publishes_are_unknown():
         ("omni-moderation-latest", "default", Usage(500), "0"),
         ("whisper-1", "default", Usage(seconds=90), "0.009"),
         ("gpt-4o-mini-tts", "default", Usage(100, output=1000), "0.01206"),
+        ("gpt-4o-mini-tts", "default", Usage(100, output=1000, audio_output=1000, characters=400), "0.01206"),
+        ("tts-1", "default", Usage(characters=1000), "0.015"),
+        ("tts-1-hd", "default", Usage(characters=1), "0.00003"),
+        ("gpt-transcribe", "default", Usage(seconds=60), "0.0045"),
+        ("gpt-4o-transcribe", "default", Usage(1000, output=100, audio_input=900), "0.00665"),
+        ("gpt-4o-transcribe", "default", Usage(1000, output=100), "0.007"),
+        ("gpt-image-2", "default", Usage(50, output=1000, images=1, image_output=1000), "0.03025"),
+        ("gpt-image-2", "default", Usage(50, output=1000, images=1), "0.03025"),
+        ("gpt-image-2", "batch", Usage(100, output=1000, images=1), "0.01525"),
+        ("gpt-image-2", "default", Usage(1050, output=10, images=1, image_input=1000, image_output=10), "0.00855"),
+        ("gpt-image-2", "default", Usage(1100, cached=600, output=10, images=1, image_input=1000), "0.005425"),
+        ("gpt-image-1.5", "default", Usage(0, output=100, images=1, image_output=90), "0.00298"),
+        ("gpt-6-luna", "default", Usage(1000, output=10, image_input=900), "0.000105"),
+        ("omni-moderation-latest", "default", Usage(), "0"),
     ],
 )
 def test_a_call_costs_what_the_price_list_says(model, tier, usage, dollars):
@@ -204,13 +218,48 @@ def test_regional_processing_costs_a_tenth_more():
         ("gpt-6-luna", "batch", "decide"),
         ("gpt-6-sol", "default", "decide"),
         ("gpt-5.4-nano", "priority", ""),
-        ("gpt-image-2", "default", ""),
+        ("gpt-image-2.5-flare", "batch", ""),
+        ("dall-e-3", "default", ""),
         ("tts-1", "default", ""),
+        ("whisper-1", "default", ""),
     ],
 )
 def test_an_unknown_price_is_never_zero(model, tier, operation):
     assert CATALOGUE.price(model, NOW, tier, Usage(1000, output=10), operation=operation) is None
     assert CATALOGUE.worst_case(model, tier, 1000, 10, operation) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "usage"),
+    [
+        ("gpt-6-luna", Usage()),
+        ("gpt-6-luna", Usage(10, output=5, images=1, image_output=5)),
+        ("gpt-6-luna", Usage(10, output=5, audio_output=5)),
+        ("gpt-6-luna", Usage(10, audio_input=5)),
+        ("gpt-4o-transcribe", Usage(seconds=1.5)),
+        ("gpt-image-2", Usage(10, output=5)),
+        ("gpt-image-2", Usage(10, images=1)),
+        ("gpt-image-2", Usage()),
+        ("whisper-1", Usage(100, output=5)),
+        ("tts-1", Usage(100, output=5)),
+        ("gpt-4o-mini-tts", Usage(characters=10)),
+    ],
+)
+def test_a_usage_that_no_rate_covers_has_an_unknown_cost(model, usage):
+    assert CATALOGUE.price(model, NOW, "default", usage) is None
+
+
+def test_cached_tokens_of_a_request_with_pictures_count_as_text_first():
+    usage = Usage(300, cached=200, output=10, images=1, image_input=200, image_output=10)
+    text_cached, image_cached, image_plain = 100 * 1.25, 100 * 2, 100 * 8
+    dollars = (text_cached + image_cached + image_plain + 10 * 30) / MILLION
+    assert CATALOGUE.price("gpt-image-2", NOW, "default", usage) == to_money(f"{dollars:.7f}")
+
+
+def test_the_worst_case_of_sound_is_told_by_its_length():
+    assert CATALOGUE.worst_case("gpt-transcribe", "default", 0, 0, seconds=120) == to_money("0.009")
+    assert CATALOGUE.worst_case("tts-1", "default", 0, 0, characters=1000) == to_money("0.015")
+    assert CATALOGUE.worst_case("gpt-image-2", "default", 1000, 1000) == to_money("0.038")
 
 
 def test_an_embedding_has_no_output_price():
@@ -261,10 +310,30 @@ def test_no_answer_costs_more_than_its_worst_case(model, tier, prompt, limit, sh
     usage = Usage(prompt, cached, int((prompt - cached) * shares[1]), int(limit * shares[2]))
     if not CATALOGUE.find(model).max_output_tokens:
         usage, limit = Usage(prompt, cached, 0, 0), 0
+    assume(usage.input or usage.output)
     cost = CATALOGUE.price(model, NOW, tier, usage, regional=regional)
     worst = CATALOGUE.worst_case(model, tier, prompt, limit, at=NOW, regional=regional)
     assert (cost is None) == (worst is None)
     if cost is not None and worst is not None:
+        assert 0 <= cost <= worst
+
+
+@given(
+    model=st.sampled_from([model.id for model in CATALOGUE.all() if model.prices]),
+    tier=st.sampled_from(["default", "batch"]),
+    split=st.tuples(*[st.integers(0, 5000)] * 5),
+    sound=st.tuples(st.floats(0, 5000), st.integers(0, 4096)),
+    images=st.integers(0, 10),
+)
+def test_no_picture_or_sound_costs_more_than_its_worst_case(model, tier, split, sound, images):
+    text, image, audio, image_out, audio_out = split
+    usage = Usage(
+        text + image + audio, min(text, image), 0, image_out + audio_out, images=images, seconds=sound[0],
+        image_input=image, image_output=image_out, audio_input=audio, audio_output=audio_out, characters=sound[1],
+    )  # fmt: skip
+    cost = CATALOGUE.price(model, NOW, tier, usage)
+    worst = CATALOGUE.worst_case(model, tier, usage.input, usage.output, seconds=sound[0], characters=sound[1])
+    if cost is not None:
         assert 0 <= cost <= worst
 
 
