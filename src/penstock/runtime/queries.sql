@@ -232,3 +232,76 @@ select answers, key from items where owner = :owner or key = :owner;
 
 -- name: lock_run
 update runs set state = state where id = :id;
+
+-- name: tokens
+select name, hash, allow, mapping, created_at from tokens order by name;
+
+-- name: save_token
+insert into tokens (name, hash, allow, mapping, created_at) values (:name, :hash, :allow, :mapping, :at)
+on conflict (name) do update set hash = excluded.hash, allow = excluded.allow, mapping = excluded.mapping,
+  created_at = excluded.created_at;
+
+-- name: remove_token
+delete from tokens where name = :name;
+
+-- name: reply
+select request, session, state, status, headers, body from replies where key = :key and who = :who;
+
+-- name: open_reply
+insert into replies (who, key, request, session, state, body, at)
+values (:who, :key, :request, :session, 'open', :body, :at);
+
+-- name: take_over_reply
+update replies set session = :session, at = :at
+where key = :key and who = :who and state = 'open' and session = :from;
+
+-- name: finish_reply
+update replies set state = 'done', status = :status, headers = :headers, body = :body where key = :key and who = :who;
+
+-- name: release_reply
+delete from replies where key = :key and who = :who and state = 'open';
+
+-- name: forget_replies
+delete from replies where at < :before;
+
+-- name: put_message
+insert into inbox (id, vendor, message, type, body, state, due_at, at)
+values (:id, :vendor, :message, :type, :body, 'waiting', :at, :at)
+on conflict (message, vendor) do nothing;
+
+-- name: due_messages
+select id, vendor, message, type, body, attempts, at from inbox
+where state = 'waiting' and due_at <= :at and vendor || ' ' || type in (:keys) order by due_at, id limit :limit;
+
+-- name: take_message
+update inbox set state = 'taken', session = :session where id = :id;
+
+-- name: end_message
+update inbox set state = :state, due_at = :due_at, problem = :problem, attempts = attempts + 1 where id = :id;
+
+-- name: reopen_messages
+update inbox set state = 'waiting'
+where state = 'taken' and (session = :session or session in (select id from sessions where ended_at is not null));
+
+-- name: forget_messages
+delete from inbox where state = 'done' and at < :before;
+
+-- name: count_inbox
+select type, state, count(*) from inbox group by type, state;
+
+-- name: runs_before
+select id, flow, definition_hash, path, source, state, session, started_at, ended_at, cursor, counts, problem from runs
+where (:flow = '' or flow = :flow) and (:before = '' or id < :before) order by id desc limit :limit;
+
+-- name: count_runs
+select state, count(*) from runs group by state;
+
+-- name: calls_between
+select model, operation, state, count(*), sum(cost), sum(input), sum(cached), sum(output), sum(settled_at - sent_at)
+from calls where sent_at >= :since and sent_at < :until group by model, operation, state;
+
+-- name: oldest_open_call
+select min(sent_at) from calls where state = 'sent';
+
+-- name: touch_session
+update sessions set started_at = started_at where id = :id;
