@@ -70,7 +70,7 @@ class Inbox:
 
     async def counts(self) -> Mapping[tuple[str, str], int]:
         """Return how many messages there are, by type and state."""
-        return {(type, state): int(count) for type, state, count in await self._store.read("count_inbox")}
+        return {(kind, state): int(count) for kind, state, count in await self._store.read("count_inbox")}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Handle messages until `stop` is set; those under way are finished."""
@@ -90,11 +90,8 @@ class Inbox:
         """Handle the messages that are due now; returns how many there were."""
         if not self._handlers:
             return 0
-        row = {
-            "types": [f"{vendor} {type}" for vendor, type in self._handlers],
-            "at": self._clock.now(),
-            "session": self._store.session,
-        }
+        types = [f"{vendor} {kind}" for vendor, kind in self._handlers]
+        row = {"types": types, "at": self._clock.now(), "session": self._store.session}
         found = await self._store.batch(_take, row)
         await asyncio.gather(*(self._handle(message) for message in found))
         return len(found)
