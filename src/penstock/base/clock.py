@@ -43,6 +43,11 @@ def _format_id(prefix: str, milliseconds: int, chance: int) -> str:
     return f"{prefix}_{''.join(reversed(letters))}"
 
 
+def secure_bytes(count: int) -> bytes:
+    """Return bytes that nobody can foresee, for keys and nonces; no test replaces them."""
+    return os.urandom(count)
+
+
 class SystemClock:
     """The machine's own clock and randomness."""
 

@@ -47,6 +47,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting("openai.organization", "text", "Organisation that calls are billed to.", env="OPENAI_ORG_ID"),
     _setting("openai.project", "text", "Project that calls are billed to.", env="OPENAI_PROJECT_ID"),
+    _setting(
+        "openai.webhook-secret",
+        "text",
+        "Secret of the webhook endpoint at OpenAI; while it is rotated, both with a space between.",
+        env="OPENAI_WEBHOOK_SECRET",
+        secret=True,
+    ),
     _setting("openai.timeout", "number", "Seconds to wait for an answer.", default=120.0),
     _setting("openai.tier", "text", "Usage tier whose limits are assumed until a reply states them.", default="Build"),
     _setting(
@@ -70,6 +77,19 @@ SETTINGS: tuple[Setting, ...] = (
         "text",
         "Where state is kept: a PostgreSQL URL, or empty for a file in the workspace.",
         secret=True,
+    ),
+    _setting("connection", "text", "Named connection that calls go over.", default="openai"),
+    _setting(
+        "vault.key",
+        "text",
+        "Keys of the secrets that the workspace holds, newest first, each 32 bytes as base64; environment only.",
+        secret=True,
+    ),
+    _setting(
+        "vault.key-file",
+        "text",
+        "File with those keys where the environment has none; made when first needed, outside the workspace.",
+        default="~/.config/penstock/vault.keys",
     ),
     _setting("model", "text", "Model for judgements and text.", default="gpt-6-luna"),
     _setting("in-flight", "number", "Calls under way at once, at most.", default=64),
