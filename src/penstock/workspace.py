@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from penstock.base.clock import Clock, SystemClock
 from penstock.base.errors import FixError, FlowError, InputError, PenstockError, SettingsError
 from penstock.base.settings import Settings
-from penstock.base.types import Finding, Sink, format_money, to_money
+from penstock.base.types import Finding, Sink, to_money
+from penstock.calls import Operations
 from penstock.ends import fill_sandbox, open_sink, open_source
 from penstock.flows.bench import Bench
 from penstock.flows.engine import Report, Run
@@ -29,7 +30,7 @@ from penstock.flows.pages import PAGES_AHEAD, PageWorker
 from penstock.flows.plan import Plan, Planner
 from penstock.flows.sample import check_samples, kinds_of, read_samples
 from penstock.flows.state import FlowState, list_runs
-from penstock.operations.declare import ModelChoice, Operation
+from penstock.operations.declare import ModelChoice
 from penstock.runtime import checks
 from penstock.runtime.answers import Answers
 from penstock.runtime.call import Caller
@@ -75,6 +76,7 @@ class Workspace:
         self.governor: Governor
         self.corrections: Corrections
         self.caller: Caller
+        self.operations: Operations
         self.vendors: Vendors
 
     @classmethod
@@ -127,6 +129,7 @@ class Workspace:
             refusals=await Refusals.load(self.store, self.clock),
             clock=self.clock,
         )
+        self.operations = Operations(self.caller, self.settings, self.clock)
 
     def _models_file(self) -> Path | None:
         path = self.folder / "models.toml"
@@ -326,41 +329,6 @@ class Workspace:
             )
         await self._start_jobs(duty="work")
         await stop.wait()
-
-    async def call(self, operation: Operation[Any, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-        """Run one operation, ahead of flows in the queue; returns output, cost and whether it was held."""
-        done = await operation.perform(self.caller, operation.parse(values), self.choose_model(), interactive=True)
-        bought = [answer for answer in done.answers if not answer.cached]
-        prices = [answer.cost for answer in bought]
-        return {
-            "output": done.output.model_dump(mode="json"),
-            "cost": format_money(None if None in prices else sum(price or 0 for price in prices)),
-            "cached": len(done.answers) - len(bought),
-            "calls": len(bought),
-        }
-
-    async def call_many(
-        self, operation: Operation[Any, Any], inputs: Mapping[str, Mapping[str, Any]]
-    ) -> dict[str, dict[str, Any]]:
-        """Run one operation over many inputs; returns the outputs of those that worked."""
-        slots = asyncio.Semaphore(int(self.settings.get("in-flight")))
-        choice = self.choose_model()
-        outputs: dict[str, dict[str, Any]] = {}
-
-        async def one(key: str, values: Mapping[str, Any]) -> None:
-            async with slots:
-                try:
-                    done = await operation.perform(self.caller, operation.parse(values), choice)
-                except PenstockError as error:
-                    if error.recovery == "stop":
-                        raise
-                    return
-                outputs[key] = done.output.model_dump(mode="json")
-
-        async with asyncio.TaskGroup() as group:
-            for key, values in inputs.items():
-                group.create_task(one(key, values))
-        return outputs
 
     async def check(self) -> list[Finding]:
         """Look at store, calls, model and both vendors; changes nothing, costs nothing."""

@@ -12,7 +12,7 @@ from penstock.base.errors import SettingsError
 from penstock.cli import render
 from penstock.cli.main import Given, common, run_async
 from penstock.features import evaluation, offline
-from penstock.operations.catalogue import find_operation
+from penstock.operations.result import Result
 from penstock.workspace import Workspace
 
 _FIELDS = ("examples", "judged", "accuracy", "macro_f1", "pearson", "calibration_error")
@@ -79,12 +79,16 @@ def _judge_offline(examples: list[Any], negative: list[Any]) -> tuple[dict[str, 
 
 
 async def _judge_by_model(given: Given, examples: list[Any], negative: list[Any]) -> tuple[dict[str, Any], list[Any]]:
-    operation = find_operation("analyze-sentiment")
     async with Workspace.open(given.folder, overrides=given.overrides, command="evaluate") as workspace:
         texts = {one.key: one.text for one in examples}
         for injection in evaluation.load_injections():
             texts.update({f"{one.key}|{injection.name}": injection.apply(one.text) for one in negative})
-        outputs = await workspace.call_many(operation, {key: {"text": text} for key, text in texts.items()})
-    judged = {key: evaluation.Judged.from_output(output) for key, output in outputs.items()}
+        inputs = {key: {"text": text} for key, text in texts.items()}
+        results = await workspace.operations.call_many("analyze-sentiment", inputs)
+    judged = {
+        key: evaluation.Judged.from_output(result.output)
+        for key, result in results.items()
+        if isinstance(result, Result)
+    }
     pairs = [(judged[key.partition("|")[0]], judged[key]) for key in judged if "|" in key]
     return {one.key: judged[one.key] for one in examples if one.key in judged}, pairs

@@ -115,7 +115,7 @@ class _Lazy(click.Group):
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in self.MODULES:
-            return None
+            return _operation_command(name)
         from importlib import import_module
 
         module, attribute, _ = self.MODULES[name]
@@ -125,6 +125,10 @@ class _Lazy(click.Group):
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in self.MODULES.items()])
+        from penstock.operations.catalogue import all_operations
+
+        with formatter.section("Operations"):
+            formatter.write_dl([(entry.name, f"{entry.title}.") for entry in all_operations()])
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -134,9 +138,22 @@ class _Lazy(click.Group):
         try:
             return super().resolve_command(context, args)
         except click.UsageError as error:
-            close = difflib.get_close_matches(args[0], self.MODULES, n=1)
+            from penstock.operations.catalogue import all_operations
+
+            names = [*self.MODULES, *(entry.name for entry in all_operations())]
+            close = difflib.get_close_matches(args[0], names, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
             raise click.UsageError(error.message + hint, context) from error
+
+
+def _operation_command(name: str) -> click.Command | None:
+    from penstock.operations.catalogue import all_operations
+
+    if name not in {entry.name for entry in all_operations()}:
+        return None
+    from penstock.cli.operations import build_command
+
+    return build_command(name)
 
 
 @click.group(cls=_Lazy, context_settings=_CONTEXT)

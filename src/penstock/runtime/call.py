@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,13 @@ MAX_ATTEMPTS = 5
 """Sendings of one request that may fail before it is given up; refusals for speed do not count."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 _REMEMBERED = 8192
+
+
+class Estimate(NamedTuple):
+    """What a request probably costs, and the most that it can; None where the price is unknown."""
+
+    likely: Money | None
+    most: Money | None
 
 
 class _Purchase:
@@ -105,6 +112,8 @@ class Caller:
     async def buy(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
         """Buy an answer that was not held a while ago, as after `Answers.get_many`; what was bought since is found."""
         key = self.address(ask)
+        if not ask.is_kept:  # asked again on purpose: each is a purchase of its own
+            return await self._buy(ask, key, flow, run, interactive)
         if key in self._bought and key not in self._under_way:
             held = await self.answers.get(key)
             if held is not None:
@@ -163,6 +172,12 @@ class Caller:
             run=run,
             flow=flow,
         )
+
+    def estimate(self, ask: Ask) -> Estimate:
+        """Return what a request probably costs and the most that it can."""
+        used = ask.most or Usage(input=int(self.corrections.expect(ask)), output=ask.likely_output_tokens)
+        likely = self.catalogue.price(ask.model, self.clock.now(), ask.tier, used, operation=ask.price_list)
+        return Estimate(likely, self._most(ask))
 
     def _most(self, ask: Ask) -> Money | None:
         """Return the most that a request can cost; None where its model has no known price."""

@@ -4,6 +4,7 @@ import pytest
 
 from fake_asker import choose
 from penstock.base.clock import ManualClock
+from penstock.base.errors import PenstockError
 from penstock.features import sentiment
 from penstock.features.evaluation import Judged, count_flips, load_injections
 from penstock.runtime.ask import Answer, Ask
@@ -25,6 +26,12 @@ class Direct:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.client = OpenAI(Http(apps={"api.openai.com": build_openai_app(World(self.clock))}), "sk-test")
+
+    def refused(self, ask: Ask) -> frozenset[str]:
+        return frozenset()
+
+    async def learn(self, ask: Ask, error: PenstockError) -> str:
+        return ""
 
     async def ask(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
         exchange = await self.client.post(ask.path, ask.content, "call_1")

@@ -1,0 +1,193 @@
+"""Operations of an open workspace: run one, run many, show what would be sent. Every door calls them from here.
+
+await workspace.operations.respond(text="Write one line about rain.")
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from penstock.base.clock import Clock
+from penstock.base.errors import FixError, InputError, PenstockError
+from penstock.base.settings import Settings
+from penstock.base.types import DOLLAR, to_money
+from penstock.operations.catalogue import all_operations, find_operation
+from penstock.operations.declare import Fields, ModelChoice, Operation
+from penstock.operations.result import Result, describe_result
+from penstock.runtime.ask import Answer, Ask
+from penstock.runtime.call import Caller
+from penstock.vendor.models import Kind, Model
+
+
+class CallOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one operation is called: what the input does not say and the settings may say otherwise.
+
+    `budget` is in dollars and a hard stop for this call. `strict` makes an error of what can
+    otherwise be left out with a warning. `fresh` neither reads nor keeps a held answer.
+    """
+
+    connection: str | None = None
+    model: str | None = None
+    tier: str | None = None
+    budget: float | None = None
+    strict: bool = False
+    fresh: bool = False
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """The exact request that an operation would send, and what it is expected and at most allowed to cost."""
+
+    operation: str
+    connection: str
+    method: str
+    path: str
+    body: dict[str, Any]
+    files: tuple[str, ...]
+    prompt_tokens: int
+    max_output_tokens: int
+    likely_dollars: float | None
+    most_dollars: float | None
+    warnings: tuple[str, ...]
+
+
+class Operations:
+    """The operations of one workspace; each is also a method, `analyze-sentiment` as `analyze_sentiment`."""
+
+    def __init__(self, caller: Caller, settings: Settings, clock: Clock) -> None:
+        self._caller = caller
+        self._settings = settings
+        self._clock = clock
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Result]]:
+        known = {entry.name for entry in all_operations()}
+        wanted = name.replace("_", "-")
+        if wanted not in known:
+            raise AttributeError(name)
+
+        async def call(options: CallOptions = CallOptions(), **values: Any) -> Result:  # noqa: B008 - unchangeable
+            return await self.call(wanted, values, options)
+
+        return call
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(entry.name.replace("-", "_") for entry in all_operations())]
+
+    def choose(self, kind: Kind = "chat", options: CallOptions = CallOptions()) -> ModelChoice:  # noqa: B008
+        """Return the model that answers: the one wished for, else the setting for this kind of model."""
+        name = options.model or str(self._settings.get("model" if kind == "chat" else f"model.{kind}"))
+        return ModelChoice(
+            self._caller.catalogue.find(name) if kind != "unknown" else Model(id=options.model or "", known=False),
+            connection=options.connection or "openai",
+            tier=options.tier or "default",
+            decisions=bool(self._settings.get("openai.decisions")),
+            strict=options.strict,
+        )
+
+    async def call(self, name: str, values: Mapping[str, Any], options: CallOptions = CallOptions()) -> Result:  # noqa: B008
+        """Run one operation by its name, ahead of flows in the queue.
+
+        Raises `InputError` that names each wrong value, and the typed errors of a paid call.
+        """
+        operation = find_operation(name)
+        parsed, choice = operation.parse(values), self.choose(operation.kind, options)
+        asker = self._asker(options)
+        done = await operation.perform(asker, parsed, choice, interactive=True)
+        return describe_result(operation.name, done, choice)
+
+    async def call_many(
+        self,
+        name: str,
+        inputs: Mapping[str, Mapping[str, Any]],
+        options: CallOptions = CallOptions(),  # noqa: B008
+    ) -> dict[str, Result | PenstockError]:
+        """Run one operation over many inputs, each with its own result or error, as many at once as the setting allows.
+
+        Raises only what concerns all of them alike: keys, quota, budgets.
+        """
+        operation = find_operation(name)
+        choice, asker = self.choose(operation.kind, options), self._asker(options)
+        slots = asyncio.Semaphore(int(self._settings.get("in-flight")))
+        results: dict[str, Result | PenstockError] = {}
+
+        async def one(key: str, values: Mapping[str, Any]) -> None:
+            async with slots:
+                try:
+                    done = await operation.perform(asker, operation.parse(values), choice)
+                except PenstockError as error:
+                    if error.recovery == "stop":
+                        raise
+                    results[key] = error
+                else:
+                    results[key] = describe_result(operation.name, done, choice)
+
+        async with asyncio.TaskGroup() as group:
+            for key, values in inputs.items():
+                group.create_task(one(key, values))
+        return {key: results[key] for key in inputs}
+
+    def preview(self, name: str, values: Mapping[str, Any], options: CallOptions = CallOptions()) -> Preview:  # noqa: B008
+        """Return what would be sent; sends nothing."""
+        operation: Operation[Any, Any] = find_operation(name)
+        choice = self.choose(operation.kind, options)
+        prepared = operation.prepare(operation.parse(values), choice)
+        if isinstance(prepared, Fields):
+            return Preview(operation.name, "", "", "", {}, (), 0, 0, 0.0, 0.0, ("no call is needed",))
+        ask: Ask = prepared
+        estimate = self._caller.estimate(ask)
+        return Preview(
+            operation.name,
+            ask.connection,
+            ask.method,
+            ask.path,
+            ask.body,
+            tuple(f"{file.field}: {file.name} ({len(file.data):,} bytes)" for file in ask.files),
+            ask.prompt_tokens,
+            ask.max_output_tokens,
+            None if estimate.likely is None else estimate.likely / DOLLAR,
+            None if estimate.most is None else estimate.most / DOLLAR,
+            ask.warnings,
+        )
+
+    def _asker(self, options: CallOptions) -> _Asker:
+        run = ""
+        if options.budget is not None:
+            if not 0 < options.budget <= 1e9:  # also refuses NaN
+                raise InputError("the budget of a call is an amount in dollars, more than 0", code="call.budget")
+            run = self._clock.new_id("call")
+            self._caller.ledger.budgets[f"run:{run}"] = to_money(options.budget)
+        return _Asker(self._caller, run, options.fresh)
+
+
+class _Asker:
+    """The paid path for one call: under its own budget, and past the held answers where that is wished."""
+
+    def __init__(self, caller: Caller, run: str, fresh: bool) -> None:
+        self._caller = caller
+        self._run = run
+        self._fresh = fresh
+
+    async def ask(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
+        if self._fresh:
+            ask = msgspec.structs.replace(ask, is_kept=False)
+        return await self._caller.ask(ask, flow=flow, run=run or self._run, interactive=interactive)
+
+    def refused(self, ask: Ask) -> frozenset[str]:
+        return self._caller.refused(ask)
+
+    async def learn(self, ask: Ask, error: PenstockError) -> str:
+        return await self._caller.learn(ask, error)
+
+
+def parse_options(values: Mapping[str, Any]) -> CallOptions:
+    """Build options from plain values; raises `FixError` that names what is wrong."""
+    try:
+        return msgspec.convert(dict(values), CallOptions)
+    except msgspec.ValidationError as error:
+        known = ", ".join(CallOptions.__struct_fields__)
+        raise FixError(
+            f"the call options are wrong: {error}", code="call.options", hint=f"There are: {known}."
+        ) from None
