@@ -71,10 +71,12 @@ class Connection(Protocol):
 
 @cache
 def load_queries() -> Mapping[str, str]:
-    """Return the statements of queries.sql by name."""
-    text = (Path(__file__).parent / "queries.sql").read_text(encoding="utf-8")
-    parts = re.split(r"^-- name: (\w+).*\n", text, flags=re.MULTILINE)
-    return {name: body.strip().rstrip(";") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    """Return the statements of the `queries*.sql` files by name."""
+    found: dict[str, str] = {}
+    for path in sorted(Path(__file__).parent.glob("queries*.sql")):
+        parts = re.split(r"^-- name: (\w+).*\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        found |= {name: body.strip().rstrip(";") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    return found
 
 
 def split_statements(text: str, words: Mapping[str, str]) -> list[str]:

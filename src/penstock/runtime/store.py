@@ -12,7 +12,7 @@ import os
 import queue
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -172,8 +172,11 @@ class Store:
 
     async def dead_sessions(self) -> list[str]:
         """Return the sessions that left something open although their process is gone."""
-        rows = await self.read("open_sessions")
-        others = [row[0] for row in rows if row[0] != self.session]
+        return await self.find_dead([str(row[0]) for row in await self.read("open_sessions")])
+
+    async def find_dead(self, sessions: Iterable[str]) -> list[str]:
+        """Return those of `sessions` whose process is gone."""
+        others = [name for name in sessions if name != self.session]
         return await self.look(lambda _tx: [name for name in others if not self._reader.is_held(name)])
 
     async def close(self) -> None:
