@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Usage
+from penstock.vendor.deployments import Deployments
 from penstock.vendor.http import Http, Reply
 from penstock.vendor.openai_errors import explain, explain_failed_response
+
+KeyMaker = Callable[[], Awaitable[str]]
+"""Returns a key that is valid now."""
+
+_REGIONS = frozenset(["us", "eu", "ae", "au", "in", "jp"])
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -32,32 +39,54 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 class OpenAI:
-    """One named connection to OpenAI or to a server that speaks its API."""
+    """One named connection to OpenAI, Azure or a server that speaks the same API."""
 
     def __init__(
         self,
         http: Http,
-        api_key: str,
+        api_key: str | KeyMaker,
         *,
         base_url: str = "https://api.openai.com/v1",
         organization: str | None = None,
         project: str | None = None,
         timeout: float = 120.0,
+        name: str = "openai",
+        key_header: Literal["bearer", "api-key"] = "bearer",
+        deployments: Deployments | None = None,
     ) -> None:
-        """Use `api_key` at `base_url`; `timeout` is in seconds."""
+        """Use `api_key`, or what it returns before each call, at `base_url`; `timeout` is in seconds.
+
+        An empty key sends none. `key_header` is how the key travels.
+        """
         self._http = http
         self._base = base_url.rstrip("/")
         self._timeout = timeout
-        self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+        self._key = api_key
+        self._key_header = key_header
+        self._deployments = deployments or Deployments()
+        self._headers = {"Content-Type": "application/json"}
         if organization:
             self._headers["OpenAI-Organization"] = organization
         if project:
             self._headers["OpenAI-Project"] = project
-        parts = [self._base, organization or "", project or ""]
+        self.host = urlsplit(self._base).hostname or self._base
+        self.is_regional = _is_regional(self.host)
+        """Whether calls are processed in one region, which costs more."""
+        parts = [self._base, organization or "", project or "", *([name] if name != "openai" else [])]
         self.account = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
-        """Names who owns the answers: endpoint, organisation and project; a rotated key keeps them."""
-        self.quota_account = hashlib.blake2b("\n".join([*parts, api_key]).encode(), digest_size=8).hexdigest()
+        """Names who owns the answers: endpoint, organisation, project, connection; a rotated key keeps them."""
+        parts.append(api_key if isinstance(api_key, str) else "")
+        self.quota_account = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
         """Names who shares a quota."""
+
+    async def _prepare(self, path: str, content: bytes = b"") -> tuple[str, bytes, dict[str, str]]:
+        """Return URL, body and headers of a call: where the endpoint wants the model, and a key that holds now."""
+        path, content = self._deployments.place(path, content)
+        key = self._key if isinstance(self._key, str) else await self._key()
+        if not key:
+            return self._base + path, content, dict(self._headers)
+        sign = {"api-key": key} if self._key_header == "api-key" else {"Authorization": f"Bearer {key}"}
+        return self._base + path, content, {**self._headers, **sign}
 
     async def post(
         self,
@@ -75,19 +104,30 @@ class OpenAI:
         Raises `UnavailableError` only when no complete answer came; every answer, good or
         bad, is an `Exchange`.
         """
-        headers = {**self._headers, "Content-Type": media_type, "X-Client-Request-Id": call_id}
+        url, content, headers = await self._prepare(path, content)
+        headers |= {"Content-Type": media_type, "X-Client-Request-Id": call_id}
         reply = await self._http.send(
-            method, self._base + path, headers=headers, body=content or None, timeout=timeout or self._timeout
+            method, url, headers=headers, body=content or None, timeout=timeout or self._timeout
         )
         return read_media(reply) if is_media and reply.status < 300 else read_reply(reply)
 
     async def get(self, path: str) -> Any:
         """Read an object such as `/models`; raises the typed error of a refusal."""
-        reply = await self._http.send("GET", self._base + path, headers=self._headers, timeout=self._timeout)
-        exchange = read_reply(reply)
+        exchange = await self.look(path)
         if exchange.error is not None:
             raise exchange.error
         return exchange.content
+
+    async def look(self, path: str) -> Exchange:
+        """Read an object with its headers; a refusal is the exchange's error."""
+        url, _, headers = await self._prepare(path)
+        return read_reply(await self._http.send("GET", url, headers=headers, timeout=self._timeout))
+
+
+def _is_regional(host: str) -> bool:
+    """Tell a regional host by its prefix (SDK 3.52, November 2026)."""
+    prefix, dot, rest = host.partition(".api.openai.com")
+    return bool(dot) and not rest and not _REGIONS.isdisjoint(prefix.split("."))
 
 
 def read_reply(reply: Reply) -> Exchange:
