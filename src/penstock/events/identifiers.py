@@ -11,7 +11,7 @@ import string
 import unicodedata
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, NoReturn
+from typing import Any, Self
 
 from penstock.base.errors import MappingError
 
@@ -21,7 +21,7 @@ class Sha256(str):
 
     __slots__ = ()
 
-    def __new__(cls, *_values: object) -> NoReturn:
+    def __new__(cls, *_values: object) -> Self:
         """Refuse: a digest never comes from text that was not normalised or checked."""
         raise TypeError("Sha256 is made by penstock.events.identifiers.hash_… and take_hashed alone")
 
@@ -223,11 +223,13 @@ def _text(value: Any) -> str:
     """Return a value as trimmed text; numbers only where they are whole."""
     if type(value) is str:
         return value.strip()
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-            return str(int(value))
-        raise _refuse("wrong-type", f"is {_named(value)}, not text")
-    return str(value).strip()
+    if isinstance(value, str):
+        return str(value).strip()
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**40:
+        return str(value)
+    raise _refuse("wrong-type", f"is {_named(value)}, not text")
 
 
 def _named(value: Any) -> str:

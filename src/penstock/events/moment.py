@@ -59,7 +59,7 @@ def _from_number(value: float | Decimal, unit: str) -> int:
     try:
         amount = Decimal(repr(value)) if isinstance(value, float) else value
         milliseconds = int(amount // 1000) if unit == "us" else int(amount * UNITS[unit])
-    except ArithmeticError as error:
+    except (ArithmeticError, ValueError) as error:
         raise _refuse("not-a-time", "is not a time") from error
     if not 0 <= milliseconds < _LAST:
         raise _refuse("not-a-time", "is not a time of these centuries")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Literal
 
 from penstock.base.errors import MappingError
@@ -12,6 +12,7 @@ from penstock.base.errors import MappingError
 Unit = Literal["major", "minor"]
 
 _NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?", re.ASCII)
+_EXACT = Context(prec=70)
 _LARGEST = 2**53
 _HINTS = {
     "major": "Round it in your data, or in the mapping: ${{ record.total | round(2) }}.",
@@ -31,7 +32,7 @@ def to_minor(value: Any, digits: int, unit: Unit) -> int:
     documents neither refunds nor corrections.
     """
     number = _read(value)
-    scaled = number.scaleb(digits) if unit == "major" else number
+    scaled = number.scaleb(digits, _EXACT) if unit == "major" else number
     amount = int(scaled)
     if amount != scaled:
         message = f"has more decimals than the currency's {digits}" if unit == "major" else "is no whole number"
@@ -44,13 +45,8 @@ def to_minor(value: Any, digits: int, unit: Unit) -> int:
 
 
 def _read(value: Any) -> Decimal:
-    if type(value) is int:
-        return Decimal(value)
-    if isinstance(value, Decimal):
-        if value.is_finite():
-            return value
-    elif isinstance(value, (str, float)):
-        text = value.strip() if isinstance(value, str) else repr(value)
+    if isinstance(value, (str, float, Decimal)) or (type(value) is int and abs(value) <= _LARGEST):
+        text = value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
         if _NUMBER.fullmatch(text):
             return Decimal(text)
     raise _refuse("not-a-number", "is not a plain number", "Write 1299.50: no currency sign, no comma.")

@@ -1,0 +1,162 @@
+"""Reads single values of an event from what records hold; each raises `MappingError` for what does not fit."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from penstock.base.errors import MappingError
+from penstock.events.identifiers import looks_hashed
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*://)(?:[^/?#\s@]*@)?([^/?#\s@]+)([^?#\s]*)")
+_COUNTRY = re.compile(r"[A-Za-z]{2}")
+_POSTAL = re.compile(r"[\w \-]{1,32}")
+_DEVICE = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_NO_DEVICE = "00000000-0000-0000-0000-000000000000"
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_EMAIL = re.compile(r"[^\s@\"'<>/?&=]+(?:@|%40)[^\s@\"'<>/?&=]+\.[^\s@\"'<>/?&=.]{2,}", re.IGNORECASE)
+
+
+def refuse(code: str, message: str, hint: str = "") -> MappingError:
+    """Return the error for one value of an event."""
+    return MappingError(message, code=f"event.{code}", hint=hint)
+
+
+def read_text(value: Any) -> str:
+    """Return non-empty text; whole numbers become text, since ids often are numbers."""
+    if type(value) is str:
+        text = value.strip()
+    elif isinstance(value, str):
+        text = str(value).strip()
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**40:
+        text = str(value)
+    elif isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        text = str(int(value))
+    else:
+        raise refuse("wrong-type", "is not text")
+    if not text:
+        raise refuse("empty", "is empty")
+    if "\x00" in text or not is_encodable(text):
+        raise refuse("bad-text", "holds letters that cannot be sent")
+    return text
+
+
+def is_encodable(text: str) -> bool:
+    """Tell whether text is valid Unicode, as half of a surrogate pair is not."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def read_opaque(value: Any) -> str:
+    """Return a reference of the vendor unchanged."""
+    if not isinstance(value, str):
+        raise refuse("wrong-type", "is not text")
+    if not value.strip():
+        raise refuse("empty", "is empty")
+    if not is_encodable(value):
+        raise refuse("bad-text", "holds letters that cannot be sent")
+    return value
+
+
+def read_flag(value: Any) -> bool:
+    """Return a flag from true/false, 1/0 or yes/no."""
+    if isinstance(value, bool):
+        return value
+    value = value if isinstance(value, (str, int)) else ""
+    found = _FLAGS.get(value.strip().lower()) if isinstance(value, str) else {1: True, 0: False}.get(value)
+    if found is None:
+        raise refuse("not-a-flag", "is neither true nor false", "Write true or false.")
+    return found
+
+
+def read_integer(value: Any) -> int:
+    """Return a whole number that is not below zero."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value.strip()) <= 15:
+        return int(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**53 and value == int(value):
+        return int(value)
+    raise refuse("not-whole", "is no whole number")
+
+
+def read_url(value: Any) -> str:
+    """Return origin and path of an address: query and fragment stay here (vendor's advice, 2026-06)."""
+    text = read_text(value)
+    found = _URL.match(text)
+    if found is None:
+        raise refuse("bad-url", "has no scheme and host", "Write https://shop.example/path.")
+    scheme, host, path = found.groups()
+    return scheme + host + path
+
+
+def read_origin(url: str) -> str:
+    """Return scheme and host of an address that `read_url` has returned."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/"
+
+
+def read_country(value: Any) -> str:
+    """Return the two capital letters of a country."""
+    text = read_text(value)
+    if not _COUNTRY.fullmatch(text):
+        if looks_hashed(text):
+            raise refuse("hashed-place", "is a hash; countries are sent in clear text")
+        raise refuse("bad-country", "is not a two-letter code", "Write DE, not Germany.")
+    return text.upper()
+
+
+def read_place(value: Any) -> str:
+    """Return a city or region as it is written; the vendor lower-cases it."""
+    text = read_text(value)
+    if looks_hashed(text):
+        raise refuse("hashed-place", "is a hash; places are sent in clear text")
+    if len(text) > 128 or "@" in text:
+        raise refuse("bad-place", "is no city or region of at most 128 letters")
+    return text
+
+
+def read_postal_code(value: Any) -> str:
+    """Return a postal code of letters, digits, blanks and hyphens."""
+    text = read_text(value)
+    if looks_hashed(text):
+        raise refuse("hashed-place", "is a hash; postal codes are sent in clear text")
+    if not _POSTAL.fullmatch(text) or "_" in text or not any(letter.isalnum() for letter in text):
+        raise refuse("bad-postal-code", "is not made of letters, digits, blanks and hyphens, at most 32")
+    return text
+
+
+def read_device(value: Any) -> str:
+    """Return Google's advertising id; one of all zeroes says that there is none."""
+    text = read_text(value)
+    if not _DEVICE.fullmatch(text):
+        raise refuse("bad-device", "is not a UUID")
+    if text == _NO_DEVICE:
+        raise refuse("no-device", "is all zeroes, which the vendor ignores")
+    return text.lower()
+
+
+def read_ip(value: Any) -> str:
+    """Return an IPv4 or IPv6 address."""
+    text = read_text(value)
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError) as error:
+        raise refuse("bad-ip", "is not an IPv4 or IPv6 address", "Map one address, not a list of proxies.") from error
+    return text
+
+
+def has_email(text: str) -> bool:
+    """Tell whether a text holds an email address, also where `@` is written as %40."""
+    return ("@" in text or "%40" in text) and _EMAIL.search(text) is not None
+
+
+CLEAR: dict[str, Callable[[Any], str]] = {
+    "country": read_country,
+    "place": read_place,
+    "postal-code": read_postal_code,
+    "device": read_device,
+    "opaque": read_opaque,
+    "ip": read_ip,
+    "text": read_text,
+}
+"""What reads each kind of identifier that is sent in clear text."""
