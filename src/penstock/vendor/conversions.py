@@ -35,8 +35,8 @@ BASE_URL = "https://bzr.openai.com"
 SCOPE = "ads.third_party_events.write"
 SOURCE_ID = re.compile(r"(cds|clidsrc)_")
 """How the id of an event source begins, which people take for the Pixel ID of the same source."""
-KEPT_BYTES = 16 * 1024
-_READ_BYTES = 4 * KEPT_BYTES
+KEPT_BYTES = 4 * 1024
+_READ_BYTES = KEPT_BYTES + 512  # what a cut would leave of an address is past the end of what is kept
 _SECRET_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authenticate", "www-authenticate"})
 _POINTER = re.compile(r"(?:body\.)?events\[(\d+)\]\.?(.*)", re.DOTALL)
 _PLACE = re.compile(r"'loc': \('body', 'events', (\d+)((?:, (?:'[^']*'|\d+))*),?\)(?:, 'msg': '([^']*)')?")
@@ -186,7 +186,7 @@ class _Answer(NamedTuple):
 
     @property
     def said(self) -> str:
-        return redact(str(self.details.get("message") or ""))[:1000]
+        return _shorten(self.details.get("message"))
 
     @property
     def known(self) -> dict[str, Any]:
@@ -194,6 +194,10 @@ class _Answer(NamedTuple):
 
     def text(self, what: str) -> str:
         return f"{self.host} {what} ({self.code or self.status}): {self.said or 'no message'}"
+
+
+def _shorten(value: Any) -> str:
+    return redact(str(value or "")[:_READ_BYTES])[:1000]
 
 
 def _decode(body: bytes) -> Any:
@@ -246,11 +250,11 @@ def _read_entry(entry: Mapping[str, Any]) -> Iterator[Pointer]:
     code = str(entry.get("code") or "")
     message = str(entry.get("message") or "")
     if match := _POINTER.fullmatch(str(entry.get("param") or "")):
-        yield Pointer(int(match[1][:9]), redact(match[2])[:200], code, redact(message)[:1000])
+        yield Pointer(int(match[1][:9]), _shorten(match[2]), code, _shorten(message))
         return
-    for place in _PLACE.finditer(message[:_READ_BYTES]):
+    for place in _PLACE.finditer(message):
         field = ".".join(part.strip(" '") for part in place[2].split(",") if part.strip())
-        yield Pointer(int(place[1][:9]), redact(field)[:200], code, redact(place[3] or message)[:1000])
+        yield Pointer(int(place[1][:9]), _shorten(field), code, _shorten(place[3] or message))
 
 
 def _read_success(answer: _Answer, accepted: int | None, sent: int) -> tuple[Kind, PenstockError | None]:
@@ -340,7 +344,7 @@ def _refused(answer: _Answer, pointers: tuple[Pointer, ...]) -> tuple[Kind, Pens
             hint="export PENSTOCK_CONVERSIONS_PIXEL_ID=…",
             where=answer.host,
         )
-    is_about_events = bool(pointers) or not param or param.startswith("events[")
+    is_about_events = bool(pointers) or not param or param.startswith("events")
     if answer.status not in (400, 413, 422) or not is_about_events or "required field: events" in answer.said:
         return "unknown", VendorError(
             answer.text("did not take the request"),
