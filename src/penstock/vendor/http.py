@@ -56,17 +56,24 @@ class Http:
         *,
         connect_timeout: float = 10.0,
         apps: Mapping[str, ASGIApp] | None = None,
+        pins: Mapping[str, str] | None = None,
     ) -> None:
-        """Open the pool. `apps` maps a host name to an application that answers for it in process."""
+        """Open the pool.
+
+        `apps` maps a host name to an application that answers for it in process. `pins` maps a host name
+        to the one address it is reached at, whatever the name service says later; no proxy is used then.
+        """
         self._apps = dict(apps or {})
-        self._client: Client = (
+        builder = (
             ClientBuilder()
             .connect_timeout(timedelta(seconds=connect_timeout))
             .pool_max_idle_per_host(1024)
             .follow_redirects(False)
             .user_agent("penstock")
-            .build()
         )
+        for host, address in (pins or {}).items():
+            builder = builder.resolve(host, address, 0)  # port 0: the one of the URL
+        self._client: Client = (builder.no_proxy() if pins else builder).build()
         self._stand_ins: dict[str, Any] = {}
 
     async def send(
@@ -99,12 +106,7 @@ class Http:
                 response = await builder.build().send()
             content = bytes(await response.bytes())
         except (ConnectError, ConnectTimeoutError) as error:
-            raise UnavailableError(
-                f"cannot connect to {host}: {_cause(error)}",
-                code="http.no-connection",
-                hint="Check the network, the proxy and the base URL; `penstock doctor` tells which one.",
-                sent=False,
-            ) from error
+            raise _explain_connection(host, error) from error
         except (RequestTimeoutError, TimeoutError) as error:
             raise UnavailableError(f"{host} gave no answer within {timeout:g} s", code="http.timeout") from error
         except ValueError as error:
@@ -138,6 +140,21 @@ def _span(seconds: float) -> timedelta:
 @lru_cache(maxsize=256)
 def _host_of(url: str) -> str:
     return urlsplit(url).hostname or url
+
+
+def _explain_connection(host: str, error: BaseException) -> UnavailableError:
+    """Tell apart why there is no connection: the name, the certificate, or nobody who answers."""
+    cause = _cause(error)
+    said = " ".join(str(one.get("message")) for one in (getattr(error, "details", None) or {}).get("causes") or [])
+    if "dns error" in said or "lookup address" in said:
+        code, hint = "http.dns", "Check the host name in the base URL, and the name service of this machine."
+    elif "certificate" in said:
+        code = "http.tls"
+        hint = "The host shows a certificate that is not trusted here: check the base URL, the clock and the proxy."
+    else:
+        code = "http.no-connection"
+        hint = "Check the network, the proxy and the base URL; `penstock doctor` tells which one."
+    return UnavailableError(f"cannot connect to {host}: {cause}", code=code, hint=hint, sent=False)
 
 
 def _cause(error: BaseException) -> str:
