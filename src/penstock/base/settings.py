@@ -54,6 +54,14 @@ SETTINGS: tuple[Setting, ...] = (
         env="OPENAI_WEBHOOK_SECRET",
         secret=True,
     ),
+    _setting(
+        "openai.admin-key",
+        "text",
+        "Admin key of the organisation, for `reconcile` and `models limits` only.",
+        env="OPENAI_ADMIN_KEY",
+        secret=True,
+        repair="export OPENAI_ADMIN_KEY=sk-admin-…   (an owner of the organisation makes it; no project key can do this)",
+    ),
     _setting("openai.timeout", "number", "Seconds to wait for an answer.", default=120.0),
     _setting("openai.tier", "text", "Usage tier whose limits are assumed until a reply states them.", default="Build"),
     _setting(
@@ -72,6 +80,35 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting("brevo.base-url", "url", "Where Brevo is reached.", default="https://api.brevo.com/v3"),
     _setting("brevo.timeout", "number", "Seconds to wait for an answer.", default=60.0),
+    _setting(
+        "conversions.api-key",
+        "text",
+        "Conversions key of the OpenAI ad account; an Advertiser or platform key looks the same and is refused.",
+        env="OPENAI_CONVERSIONS_API_KEY",
+        secret=True,
+        repair="export OPENAI_CONVERSIONS_API_KEY=…   (Ads Manager, Conversions; or run in the sandbox: add --sandbox)",
+    ),
+    _setting(
+        "conversions.pixel-id",
+        "text",
+        "Pixel ID that events go to; never the source id, which begins with cds_.",
+        repair="export PENSTOCK_CONVERSIONS_PIXEL_ID=…   (`penstock events settings` lists them)",
+    ),
+    _setting("conversions.base-url", "url", "Where the Conversions API is reached.", default="https://bzr.openai.com"),
+    _setting("conversions.timeout", "number", "Seconds to wait for an answer.", default=30.0),
+    _setting("conversions.action-source", "text", "Where events happened, unless a mapping says so.", default="web"),
+    _setting(
+        "conversions.integration-source", "text", "Name that OpenAI knows this integration by.", default="penstock"
+    ),
+    _setting(
+        "ads.api-key",
+        "text",
+        "Advertiser key of the OpenAI ad account, for set-up and comparison.",
+        env="OPENAI_ADS_API_KEY",
+        secret=True,
+        repair="export OPENAI_ADS_API_KEY=…   (Ads Manager, Settings; or run in the sandbox: add --sandbox)",
+    ),
+    _setting("ads.base-url", "url", "Where the Ads API is reached.", default="https://api.ads.openai.com/v1"),
     _setting(
         "database-url",
         "text",
@@ -92,6 +129,11 @@ SETTINGS: tuple[Setting, ...] = (
         default="~/.config/penstock/vault.keys",
     ),
     _setting("model", "text", "Model for judgements and text.", default="gpt-6-luna"),
+    _setting("model.embedding", "text", "Model that turns texts into vectors.", default="text-embedding-3-small"),
+    _setting("model.image", "text", "Model that draws and edits pictures.", default="gpt-image-2"),
+    _setting("model.speech", "text", "Model that reads texts aloud.", default="gpt-4o-mini-tts"),
+    _setting("model.transcription", "text", "Model that writes down speech.", default="gpt-transcribe"),
+    _setting("model.moderation", "text", "Model that judges harmful content; free.", default="omni-moderation-latest"),
     _setting("in-flight", "number", "Calls under way at once, at most.", default=64),
     _setting("budget.run", "money", "Dollars that one run may cost."),
     _setting("budget.flow", "money", "Dollars that one flow may cost over all of its runs."),
@@ -173,6 +215,9 @@ class Settings:
     def _from_file(self, setting: Setting) -> Any:
         if self._file is None:
             self._file = _read_file(self.folder / "penstock.toml")
+        whole = self._file.get(setting.name)  # "model.image" in quotes, beside a `model` that is no table
+        if whole is not None and not isinstance(whole, dict):
+            return whole
         node: Any = self._file
         for part in setting.name.split("."):
             if not isinstance(node, dict):
