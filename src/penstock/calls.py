@@ -20,6 +20,7 @@ from penstock.operations.declare import Fields, ModelChoice, Operation
 from penstock.operations.result import Result, describe_result
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
+from penstock.runtime.radar import describe_end
 from penstock.vendor.models import Kind, Model
 
 
@@ -96,7 +97,8 @@ class Operations:
         parsed, choice = operation.parse(values), self.choose(operation.kind, options)
         asker = self._asker(options)
         done = await operation.perform(asker, parsed, choice, interactive=True)
-        return describe_result(operation.name, done, choice)
+        result = describe_result(operation.name, done, choice)
+        return msgspec.structs.replace(result, warnings=(*self._warn(choice, bool(done.answers)), *result.warnings))
 
     async def call_many(
         self,
@@ -149,8 +151,15 @@ class Operations:
             ask.max_output_tokens,
             None if estimate.likely is None else estimate.likely / DOLLAR,
             None if estimate.most is None else estimate.most / DOLLAR,
-            ask.warnings,
+            (*self._warn(choice, True), *ask.warnings),
         )
+
+    def _warn(self, choice: ModelChoice, is_asked: bool) -> tuple[str, ...]:
+        """Say when the model that is asked will be shut down."""
+        if not is_asked or choice.model.shutdown is None:
+            return ()
+        advice = describe_end(choice.model, self._caller.connection(choice.connection), self._clock.now())
+        return (advice,) if advice else ()
 
     def _asker(self, options: CallOptions) -> _Asker:
         run = ""

@@ -40,6 +40,7 @@ from penstock.runtime.jobs import Jobs
 from penstock.runtime.ledger import Ledger
 from penstock.runtime.progress import Progress
 from penstock.runtime.quota import Board, PostgresBoard, SqliteBoard
+from penstock.runtime.radar import check_alive, describe_end
 from penstock.runtime.refusals import Refusals
 from penstock.runtime.store import Store
 from penstock.runtime.workers import Duty
@@ -263,6 +264,8 @@ class Workspace:
         progress.headroom = lambda: self._describe_quota(bench.choice)
         if listen is not None:
             listen(progress)
+        if flow.steps:
+            self._check_model(bench.choice, progress)
         pages = await self._start_jobs(duty="work" if self.is_shared else "ask")
         run = Run(flow, bench, run_id, progress, pages)
         if started is not None:
@@ -272,6 +275,15 @@ class Workspace:
             return await run.execute()
         finally:
             self._running.discard(run_id)
+
+    def _check_model(self, choice: ModelChoice, progress: Progress) -> None:
+        """Raise `FixError` when the model is shut down; say so when it will be."""
+        if choice.model.shutdown is None:
+            return
+        client, now = self.caller.connection(choice.connection), self.clock.now()
+        check_alive(choice.model, client, now)
+        if end := describe_end(choice.model, client, now):
+            progress.tell(end)
 
     def _describe_quota(self, choice: ModelChoice) -> str:
         """Say how much of the quota is in use, and whether the vendor holds everybody back."""

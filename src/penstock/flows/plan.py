@@ -20,6 +20,7 @@ from penstock.flows.sample import check_samples, kinds_of, read_samples
 from penstock.flows.state import FlowState
 from penstock.flows.work import Wanted, Work
 from penstock.runtime.ask import Ask
+from penstock.runtime.radar import look_at_model
 
 
 class Plan(msgspec.Struct):
@@ -86,7 +87,14 @@ class Planner:
             self.plan.writes_to.append(sink.describe())
             self.plan.findings += await sink.check(kinds_of(target, samples))
         self.plan.minutes = self._minutes()
+        self.plan.findings += self._look_at_model()
         return self.plan
+
+    def _look_at_model(self) -> list[Finding]:
+        if not self.plan.calls and not self.plan.held:  # a flow without a call needs no key
+            return []
+        choice, caller = self.bench.choice, self.bench.caller
+        return look_at_model(choice.model, caller.connection(choice.connection), caller.clock.now())
 
     async def _take(self, records: Sequence[Any], rejects: int) -> None:
         found = await self.judge.sort(records, self._keys.look(records))

@@ -21,6 +21,7 @@ from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.corrections import Corrections
 from penstock.runtime.governor import Charge, Governor, Permit, Pool
 from penstock.runtime.ledger import Ledger, Reservation, Settlement
+from penstock.runtime.radar import check_alive
 from penstock.runtime.refusals import Refusals, refused_parameter
 from penstock.vendor.models import Catalogue
 from penstock.vendor.openai import Exchange, OpenAI
@@ -140,6 +141,7 @@ class Caller:
 
     async def _buy(self, ask: Ask, key: bytes, flow: str, run: str, interactive: bool) -> Answer:
         client = self.connection(ask.connection)
+        check_alive(self.catalogue.find(ask.model), client, self.clock.now())
         pool = Pool(client.quota_account, ask.model)
         charge = Charge(1, ask.prompt_tokens + ask.max_output_tokens, ask.images)
         failures, again = 0, False
