@@ -11,11 +11,16 @@ from penstock.base.clock import Clock
 from penstock.base.errors import SettingsError
 from penstock.base.settings import Settings
 from penstock.runtime.brevo_calls import BrevoCaller
+from penstock.vendor.ads import Ads
+from penstock.vendor.conversions import Conversions
 from penstock.vendor.http import Http
 from penstock.vendor.openai import OpenAI
 
 SANDBOX_OPENAI = "openai.sandbox"
 """Host name of the emulator inside this process: its answers never count as OpenAI's, even in one database."""
+SANDBOX_CONVERSIONS, SANDBOX_ADS = "conversions.sandbox", "ads.sandbox"
+SANDBOX_PIXEL = "SandboxPixelId00000001"
+"""Pixel ID of the emulated website."""
 SANDBOX_BREVO_SCALE = 6.0
 """The emulated account has the limits of Brevo's largest plan, so that a demonstration does not wait for writes."""
 
@@ -42,6 +47,8 @@ class Vendors:
         """The emulators' shared world, when they run inside this process."""
         self.account: Any = None
         """State of the emulated Brevo account, when it runs inside this process."""
+        self.ad_account: Any = None
+        """State of the emulated OpenAI ad account, when it runs inside this process."""
         self.http = Http(apps=self._stand_ins(folder, at_end))
         self.connections: dict[str, OpenAI] = _Connections(self)
         self._brevo: BrevoCaller | None = None
@@ -63,7 +70,19 @@ class Vendors:
         load_account(account, path)
         at_end(lambda: save_account(account, path))
         openai = build_openai_app(self.world, tier=str(self.settings.get("openai.tier")))
-        return {SANDBOX_OPENAI: openai, "api.brevo.com": brevo}
+        return {SANDBOX_OPENAI: openai, "api.brevo.com": brevo, **self._stand_in_ads(folder, at_end)}
+
+    def _stand_in_ads(self, folder: Path, at_end: Callable[[Callable[[], None]], Any]) -> dict[str, Any]:
+        from penstock.sandbox.conversions import build_conversions_app
+        from penstock.sandbox.conversions_ads import build_ads_app
+        from penstock.sandbox.conversions_keep import load_ad_account, save_ad_account
+
+        conversions = build_conversions_app(self.world)
+        self.ad_account = account = conversions.state
+        path = folder / ".penstock" / "sandbox-ads.json"
+        load_ad_account(account, path)
+        at_end(lambda: save_ad_account(account, path))
+        return {SANDBOX_CONVERSIONS: conversions, SANDBOX_ADS: build_ads_app(account)}
 
     def _address(self, vendor: str, real: str, stand_in: str) -> str:
         url = self.settings.get("sandbox-url")
@@ -96,6 +115,25 @@ class Vendors:
             )
             self._brevo = BrevoCaller(client, self.clock)
         return self._brevo
+
+    def open_conversions(self, *, pixel_id: str | None = None, api_key: str | None = None) -> Conversions:
+        """Return the connection to the Conversions API; an own Pixel ID or key stands over the setting.
+
+        Raises `SettingsError` when one is missing. The emulator takes any Pixel ID of the right form.
+        """
+        default = SANDBOX_PIXEL if self.is_sandbox else None
+        return Conversions(
+            self.http,
+            "sk-sandbox" if self.is_sandbox else api_key or str(self.settings.require("conversions.api-key")),
+            pixel_id=pixel_id or default or str(self.settings.require("conversions.pixel-id")),
+            base_url=self._address("conversions", "conversions.base-url", f"https://{SANDBOX_CONVERSIONS}"),
+            timeout=float(self.settings.get("conversions.timeout")),
+        )
+
+    def open_ads(self, *, api_key: str | None = None) -> Ads:
+        """Return the connection to the Ads API; raises `SettingsError` when the Advertiser key is missing."""
+        key = "sk-sandbox" if self.is_sandbox else api_key or str(self.settings.require("ads.api-key"))
+        return Ads(self.http, key, base_url=self._address("ads/v1", "ads.base-url", f"https://{SANDBOX_ADS}/v1"))
 
 
 class _Connections(dict[str, OpenAI]):

@@ -1,4 +1,4 @@
-"""The sandbox's own control paths: `/_sandbox/state`, `/faults`, `/limits`, `/latency` and `/reset`."""
+"""The sandbox's own control paths: `/_sandbox/state`, `/faults`, `/limits`, `/latency`, `/conversions`, `/reset`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from penstock.sandbox.brevo_state import BrevoState
+from penstock.sandbox.conversions_rules import Behaviour
+from penstock.sandbox.conversions_state import ConversionsState
 from penstock.sandbox.limits import Limit
 from penstock.sandbox.openai import OpenAI
 from penstock.sandbox.world import Fault, Latency, World
@@ -35,10 +37,11 @@ class LatencyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Control:
     """Answers the control paths; meant for loopback only, so it asks for no key."""
 
-    def __init__(self, world: World, openai: OpenAI, brevo: BrevoState) -> None:
+    def __init__(self, world: World, openai: OpenAI, brevo: BrevoState, conversions: ConversionsState) -> None:
         self._world = world
         self._openai = openai
         self._brevo = brevo
+        self._conversions = conversions
 
     async def __call__(
         self,
@@ -72,6 +75,7 @@ class Control:
             ("DELETE", "/_sandbox/faults"): self._clear_faults,
             ("POST", "/_sandbox/limits"): self._change_limits,
             ("POST", "/_sandbox/latency"): self._change_latency,
+            ("POST", "/_sandbox/conversions"): self._change_conversions,
             ("POST", "/_sandbox/reset"): self._reset,
         }
         return actions[method, path](content)
@@ -98,6 +102,7 @@ class Control:
                 "events": len(self._brevo.events),
                 "repeats": dict(self._brevo.repeats),
             },
+            "conversions": self._conversions.show(),
             "limiter": {"accepted": limiter.accepted, "refused": limiter.refused},
         }
 
@@ -124,6 +129,13 @@ class Control:
         change = msgspec.json.decode(content, type=LatencyChange)
         self._world.latency[change.vendor] = Latency(change.mean, change.sigma)
         return change
+
+    def _change_conversions(self, content: bytes) -> Any:
+        """Take the fields of `Behaviour` that are given; the others stay."""
+        changes = msgspec.json.decode(content, type=dict[str, Any])
+        whole = {**msgspec.to_builtins(self._conversions.behaviour), **changes}
+        self._conversions.behaviour = msgspec.convert(whole, Behaviour)
+        return self._conversions.behaviour
 
     def _reset(self, _content: bytes) -> Any:
         self._world.reset()

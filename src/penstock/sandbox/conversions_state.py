@@ -84,15 +84,16 @@ class ConversionsState:
         self.counts: Counter[str] = Counter()
         """Totals: requests, saved, duplicates, validated, refused batches."""
         self._first: dict[bytes, float] = {}
-        self._made = 0
+        self.made = 0
+        """How many ids were made."""
 
     def new_id(self, prefix: str) -> str:
         """Return an id that no other object has; equal worlds make equal ids."""
-        self._made += 1
+        self.made += 1
         return f"{prefix}_{self._digest(prefix)[:24]}"
 
     def _digest(self, kind: str) -> str:
-        return hashlib.blake2b(f"{self.world.seed} {kind} {self._made}".encode(), digest_size=24).hexdigest()
+        return hashlib.blake2b(f"{self.world.seed} {kind} {self.made}".encode(), digest_size=24).hexdigest()
 
     def add_pixel(self, name: str) -> Pixel:
         """Create a source with its Pixel ID."""
@@ -107,7 +108,7 @@ class ConversionsState:
 
     def add_key(self, kind: str) -> str:
         """Create a key of a kind: conversions, advertiser, platform or unscoped; all look the same."""
-        self._made += 1
+        self.made += 1
         key = f"sk-svcacct-{self._digest('key')}"
         self.keys[key] = kind
         return key
@@ -127,9 +128,9 @@ class ConversionsState:
         is_plain = pixel_id.isascii() and pixel_id.isalnum()
         return self.behaviour.any_pixel and is_plain and "unknown" not in pixel_id
 
-    def save(self, pixel_id: str, event: dict[str, Any]) -> bool:
+    def save(self, pixel_id: str, event: dict[str, Any], at: float | None = None) -> bool:
         """Keep an event; False when one with its pixel, name and id came before: the first wins."""
-        name, now = name_of(event), self.world.clock.now()
+        name, now = name_of(event), self.world.clock.now() if at is None else at
         key = hashlib.blake2b(f"{pixel_id}\n{name}\n{event['id']}".encode(), digest_size=8).digest()
         self._forget(now)
         if key in self._first:

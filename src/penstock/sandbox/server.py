@@ -11,6 +11,8 @@ from penstock.base.clock import SystemClock
 from penstock.sandbox.brevo import BrevoApp, build_brevo_app
 from penstock.sandbox.brevo_limits import BrevoLimits
 from penstock.sandbox.control import Control
+from penstock.sandbox.conversions import ConversionsApp, build_conversions_app
+from penstock.sandbox.conversions_ads import build_ads_app
 from penstock.sandbox.limits import Limit, Limiter
 from penstock.sandbox.openai import OpenAI, build_openai_app
 from penstock.sandbox.openai_models import DEFAULT_LIMITS, load_models
@@ -21,36 +23,43 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 BANNER = (
-    "Penstock sandbox: emulated OpenAI and Brevo. Judgements come from a sentiment lexicon, not from a model; "
-    "nothing is billed and nothing leaves this machine."
+    "Penstock sandbox: emulated OpenAI, its Conversions and Ads APIs, and Brevo. Judgements come from a sentiment "
+    "lexicon, not from a model; nothing is billed and nothing leaves this machine."
 )
 
 
 def build_app(world: World, *, openai: OpenAI | None = None, brevo_scale: float = 1.0) -> Switchboard:
-    """Build everything in one application: `/openai/v1`, `/brevo/v3` and the control paths `/_sandbox`."""
+    """Build everything in one application.
+
+    `/openai/v1`, `/brevo/v3`, `/conversions/v1`, `/ads/v1` and the control paths `/_sandbox`.
+    """
     brevo = build_brevo_app(world, limits=BrevoLimits(scale=brevo_scale))
-    return Switchboard(world, openai or build_openai_app(world), brevo)
+    return Switchboard(world, openai or build_openai_app(world), brevo, build_conversions_app(world))
 
 
 class Switchboard:
     """Hands a request to the emulator that its path names, without the path's prefix."""
 
-    def __init__(self, world: World, openai: OpenAI, brevo: BrevoApp) -> None:
+    def __init__(self, world: World, openai: OpenAI, brevo: BrevoApp, conversions: ConversionsApp) -> None:
         self._openai = openai
         self._brevo = brevo
-        self._control = Control(world, openai, brevo.state)
+        self._control = Control(world, openai, brevo.state, conversions.state)
+        self._prefixed: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
+            "/openai/": openai,
+            "/brevo/": brevo,
+            "/conversions/": conversions,
+            "/ads/": build_ads_app(conversions.state),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         path = scope["path"]
-        if path.startswith("/openai/"):
-            scope["path"] = path.removeprefix("/openai")
-            await self._openai(scope, receive, send)
-        elif path.startswith("/brevo/"):
-            scope["path"] = path.removeprefix("/brevo")
-            await self._brevo(scope, receive, send)
+        prefix = path[: path.find("/", 1) + 1]
+        if prefix in self._prefixed:
+            scope["path"] = path[len(prefix) - 1 :]
+            await self._prefixed[prefix](scope, receive, send)
         elif path.startswith("/v1/"):
             await self._openai(scope, receive, send)
         elif path.startswith("/v3/"):
@@ -92,6 +101,8 @@ def serve(
             bound = self.servers[0].sockets[0].getsockname()[1]
             sys.stdout.write(f"{BANNER}\nOPENAI_BASE_URL=http://{host}:{bound}/openai/v1\n")
             sys.stdout.write(f"PENSTOCK_BREVO_BASE_URL=http://{host}:{bound}/brevo/v3\n")
+            sys.stdout.write(f"PENSTOCK_CONVERSIONS_BASE_URL=http://{host}:{bound}/conversions\n")
+            sys.stdout.write(f"PENSTOCK_ADS_BASE_URL=http://{host}:{bound}/ads/v1\n")
             sys.stdout.flush()
 
     Announcing(make_config(build_app(world, openai=openai, brevo_scale=brevo_scale), host, port)).run()

@@ -139,7 +139,7 @@ def read_verdict(reply: Reply, sent: int, pixel_id: str = "") -> Verdict:
     """Say what a reply to a request with `sent` events means: by HTTP status first, then by code, never by type."""
     status = reply.status
     content = _decode(reply.body)
-    answer = _Answer(reply.host, status, _read_details(content), _read_wait(reply.headers), _request_id(reply.headers))
+    answer = _Answer(reply.host, status, _read_details(content), read_wait(reply.headers), _request_id(reply.headers))
     pointers = _find_pointers(answer.details, sent)
     accepted = content.get("accepted_events") if isinstance(content, dict) else None
     accepted = accepted if isinstance(accepted, int) and not isinstance(accepted, bool) else None
@@ -217,7 +217,7 @@ def _read_details(content: Any) -> Mapping[str, Any]:
     return {} if found is None else {"message": found if isinstance(found, str) else repr(found)}
 
 
-def _read_wait(headers: Mapping[str, str]) -> float | None:
+def read_wait(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that `Retry-After` asks for; a date there counts from the answer's own `Date`."""
     text = headers.get("retry-after", "")
     try:
