@@ -14,6 +14,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*://)(?:[^/?#\s@]*@)?([^/?#\s@]+)([^
 _COUNTRY = re.compile(r"[A-Za-z]{2}")
 _POSTAL = re.compile(r"[\w \-]{1,32}")
 _DEVICE = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_DEPTH = 40
 _NO_DEVICE = "00000000-0000-0000-0000-000000000000"
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _EMAIL = re.compile(r"[^\s@\"'<>/?&=]+(?:@|%40)[^\s@\"'<>/?&=]+\.[^\s@\"'<>/?&=.]{2,}", re.IGNORECASE)
@@ -160,3 +161,48 @@ CLEAR: dict[str, Callable[[Any], str]] = {
     "text": read_text,
 }
 """What reads each kind of identifier that is sent in clear text."""
+
+
+def read_map(value: Any) -> dict[str, str]:
+    """Return a mapping of text to text; numbers become text."""
+    if not isinstance(value, dict):
+        raise refuse("not-a-mapping", "is no mapping of text to text")
+    return {read_text(name): read_text(one) for name, one in value.items() if one not in (None, "")}
+
+
+def read_number(value: Any) -> float:
+    """Return a number that JSON can hold."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**53:
+        return value
+    raise refuse("not-a-number", "is no number")
+
+
+def read_json(value: Any, depth: int = 0) -> Any:
+    """Return a JSON value that can be sent; raises `MappingError` for numbers and text that cannot."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if not is_encodable(value):
+            raise refuse("bad-text", "holds letters that cannot be sent")
+        return value
+    if isinstance(value, (int, float)):
+        return read_number(value)
+    if depth > _DEPTH:
+        raise refuse("too-deep", f"is nested deeper than {_DEPTH} levels")
+    if isinstance(value, list):
+        return [read_json(one, depth + 1) for one in value]
+    if isinstance(value, dict):
+        return {read_text(name): read_json(one, depth + 1) for name, one in value.items()}
+    raise refuse("wrong-type", f"is {type(value).__name__}, which JSON does not have")
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "text": read_text,
+    "opaque": read_text,
+    "integer": read_integer,
+    "number": read_number,
+    "flag": read_flag,
+    "text-map": read_map,
+    "any": read_json,
+}
+"""What reads each kind of field of `data` and of items, beside money."""
