@@ -2,6 +2,7 @@ import pytest
 from openai_emulator_calls import PREDICATE, Calls
 
 CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
+TOOL = {"type": "function", "function": {"name": "find_order", "parameters": {"type": "object"}}}
 LEVELS = [{"label": "low"}, {"label": "high"}]
 
 
@@ -44,7 +45,7 @@ REFUSALS = [
     (chat(reasoning_effort="max"), 400, "unsupported_value", "reasoning_effort"),
     (chat("gpt-4o", reasoning_effort="low"), 400, "unsupported_parameter", "reasoning_effort"),
     (chat("gpt-5.5-pro"), 404, None, "model"),
-    (chat(tools=[{"type": "function"}]), 400, "unsupported_parameter", "tools"),
+    (chat(tools=[TOOL]), 400, "unsupported_parameter", "tools"),
     (chat(messages=[]), 400, "invalid_value", "messages"),
     (chat(response_format={"type": "json_object"}), 400, None, "messages"),
     (chat("gpt-4o", max_tokens=20_000), 400, "invalid_value", "max_tokens"),
@@ -60,7 +61,7 @@ REFUSALS = [
     (respond(metadata={str(at): "x" for at in range(17)}), 400, "invalid_value", "metadata"),
     (respond(safety_identifier="x" * 129), 400, "invalid_value", "safety_identifier"),
     (respond(previous_response_id="resp_x"), 400, "previous_response_not_found", "previous_response_id"),
-    (respond(stream=True), 400, "sandbox_unsupported", "stream"),
+    (respond(tools=[{"type": "web_search"}]), 400, "sandbox_unsupported", "tools[0].type"),
     (respond(input=None), 400, "missing_required_parameter", "input"),
     (respond(input="x" * 10_485_761), 400, "string_above_max_length", "input"),
     (respond(model="gpt-5.4-pro", **STRUCTURED), 400, None, "text.format"),
@@ -114,9 +115,9 @@ ACCEPTED = [
     chat(temperature=0.2, reasoning_effort="none"),
     chat(temperature=1),
     chat(max_completion_tokens=500),
-    chat(tools=[{"type": "function"}], reasoning_effort="none"),
+    chat(tools=[TOOL], reasoning_effort="none"),
     chat("gpt-4o", max_tokens=5, stop=["x"], temperature=0, seed=3, n=2),
-    chat("gpt-5.1", tools=[{"type": "function"}]),
+    chat("gpt-5.1", tools=[TOOL]),
     chat(response_format={"type": "json_object"}, messages=[{"role": "user", "content": "Answer in JSON"}]),
     respond(service_tier="fast"),
     respond(reasoning={"effort": "max"}),

@@ -9,6 +9,7 @@ from penstock.sandbox.judge import Judgement, choose, is_true
 from penstock.sandbox.pattern import Pattern
 from penstock.sandbox.prompt import Entry
 from penstock.sandbox.schema import FORMATS, has_type
+from penstock.sandbox.summary import summarise
 
 
 class Filler:
@@ -25,8 +26,9 @@ class Filler:
 
     def _value(self, name: str, schema: dict[str, Any], entry: Entry, judgement: Judgement, depth: int) -> Any:
         schema = self._resolve(schema)
-        if "anyOf" in schema:
-            return self._value(name, self._branch(schema["anyOf"], depth), entry, judgement, depth)
+        for union in ("anyOf", "oneOf", "allOf"):
+            if schema.get(union):
+                return self._value(name, self._branch(schema[union], depth), entry, judgement, depth)
         if "const" in schema or "enum" in schema:
             return schema["const"] if "const" in schema else _pick(name, schema, judgement)
         kind = _plain_type(schema, depth)
@@ -54,7 +56,7 @@ class Filler:
         return next((one for one in branches if one not in nothing), branches[0])
 
     def _array(self, name: str, schema: dict[str, Any], entry: Entry, judgement: Judgement, depth: int) -> list[Any]:
-        items = self._resolve(schema["items"])
+        items = self._resolve(schema.get("items") or {})
         least, most = schema.get("minItems", 0), schema.get("maxItems", 1 << 30)
         if "enum" in items and all(isinstance(one, str) for one in items["enum"]):
             shares = [(is_true(f"mentions {one}", judgement), one) for one in items["enum"]]
@@ -70,7 +72,7 @@ class Filler:
 
 
 def _plain_type(schema: dict[str, Any], depth: int) -> str:
-    kind = schema.get("type", "null")
+    kind = schema.get("type") or ("object" if "properties" in schema else "array" if "items" in schema else "null")
     if isinstance(kind, str):
         return kind
     if depth > 4 and "null" in kind:
@@ -117,7 +119,11 @@ def _named_text(name: str, entry: Entry, judgement: Judgement) -> str:
         text = judgement.label
     elif name in ("language", "lang", "locale"):
         text = judgement.language
-    elif any(word in name for word in ("reason", "summary", "explanation", "rationale", "note")):
+    elif any(word in name for word in ("summary", "abstract", "gist")):
+        text = summarise(judgement.text)
+    elif "translat" in name:
+        text = f"[not translated by the sandbox] {judgement.text}"
+    elif any(word in name for word in ("reason", "explanation", "rationale", "note")):
         text = f"The words are {judgement.label} on the whole."
     else:
         text = first

@@ -13,11 +13,14 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from penstock.sandbox import openai_list, openai_work
+from penstock.sandbox import openai_chat, openai_list, openai_responses, openai_work
 from penstock.sandbox.limits import Headers, Limiter
+from penstock.sandbox.openai_faults import as_error, fault_headers, spoil_body, spoil_stream
 from penstock.sandbox.openai_models import DEFAULT_LIMITS, load_models
+from penstock.sandbox.openai_plain import plain_error
+from penstock.sandbox.openai_quirks import Quirks
 from penstock.sandbox.openai_requests import ApiError
-from penstock.sandbox.openai_routes import Call, Done, Job, Route, Service
+from penstock.sandbox.openai_routes import Act, Call, Done, Job, Route, Service
 from penstock.sandbox.world import Fault, World, cut_connection
 
 Scope = MutableMapping[str, Any]
@@ -25,31 +28,35 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 _PARTS: tuple[Callable[[Service], list[Route]], ...] = (
+    openai_responses.make_routes,
+    openai_chat.make_routes,
     openai_work.make_routes,
     openai_list.make_routes,
 )
-_QUOTA_CODES = frozenset(
-    [
-        "credit_balance_exhausted",
-        "insufficient_quota",
-        "organization_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "project_spend_limit_exceeded",
-    ]
-)
-_USUAL_CODES = {429: "rate_limit_exceeded", 500: "server_error", 401: "invalid_api_key", 404: "model_not_found"}
+_PLAIN_OPERATIONS = ("chat", "completions", "embeddings", "models")
 _PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center><hr>gateway</body></html>"
 
 
 def build_openai_app(
-    world: World, *, tier: str = "Build", limiter: Limiter | None = None, fast: bool = False
+    world: World,
+    *,
+    tier: str = "Build",
+    limiter: Limiter | None = None,
+    fast: bool = False,
+    quirks: Quirks | None = None,
+    plain: bool = False,
 ) -> OpenAI:
-    """Build the application; `tier` gives the limits where no `limiter` is passed."""
+    """Build the application; `tier` gives the limits where no `limiter` is passed.
+
+    `quirks` settle what the contract leaves open. With `plain` it is a server that copies OpenAI's chat:
+    any model name, other error bodies, no usage in streams, no JSON schema, only `max_tokens`, no limits.
+    """
     models = load_models()
     limiter = limiter or Limiter(world.clock, dict(models.limits(tier)), default=DEFAULT_LIMITS[tier])
-    service = Service(world, models, limiter, fast=fast)
+    service = Service(world, models, limiter, fast=fast, quirks=quirks, plain=plain)
     for make_routes in _PARTS:
-        service.add(make_routes(service))
+        routes = make_routes(service)
+        service.add([route for route in routes if not plain or route.operation in _PLAIN_OPERATIONS])
     return OpenAI(service)
 
 
@@ -96,14 +103,16 @@ class _Exchange:
                 self._admit(job, account)
             await self._serve(job, content)
         except ApiError as error:
-            await self._reply(Done(msgspec.json.encode(error.envelope), status=error.status))
+            body = plain_error(error) if self._service.plain else error.envelope
+            await self._reply(Done(msgspec.json.encode(body), status=error.status))
 
-    async def _serve(self, job: Job | Done, content: bytes) -> None:
+    async def _serve(self, job: Job | Act | Done, content: bytes) -> None:
         """Do the work, or what the fault plan says; whatever is done is billed before anybody waits."""
         fault = self._world.take_fault("openai", self._operation)
         kind = fault.kind if fault else ""
         if fault and kind == "status":
-            raise self._as_error(fault)
+            self._limits = [*self._limits, *fault_headers(fault, self._world.clock.now())]
+            raise as_error(fault)
         if fault and kind == "html":
             await self._reply_page(fault.status or 502)
             return
@@ -115,14 +124,36 @@ class _Exchange:
             caller = self._given.get(b"x-client-request-id", b"").decode("ascii", "replace")
             self._world.bill(self._operation, content, job.model.id, done.usage, caller)
         await self._world.wait("openai")
+        if done.pieces:
+            await self._stream(done, fault)
+        else:
+            await self._answer_whole(done, fault)
+
+    async def _answer_whole(self, done: Done, fault: Fault | None) -> None:
+        kind = fault.kind if fault else ""
         if fault and kind in ("slow", "hang"):
             await self._world.clock.sleep(fault.seconds)
         if fault and kind == "lost":
             await (self._reply_page(fault.status) if fault.status else self._cut())
-        elif kind == "malformed":
-            await self._reply(done._replace(content=done.content[: len(done.content) // 2]))
+        elif kind in ("malformed", "cut", "error"):
+            await self._reply(spoil_body(done, kind, self._operation))
         else:
             await self._reply(done)
+
+    async def _stream(self, done: Done, fault: Fault | None) -> None:
+        """Send piece by piece, as the fault plan says."""
+        kind = fault.kind if fault else ""
+        if fault and kind in ("malformed", "cut", "error", "lost"):
+            done = spoil_stream(done, kind, self._operation)
+        await self._begin(done)
+        middle = len(done.pieces) // 2
+        for at, piece in enumerate(done.pieces):
+            if fault and (kind == "slow" or (kind == "hang" and at == middle)):
+                await self._world.clock.sleep(fault.seconds / (len(done.pieces) if kind == "slow" else 1))
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        if kind == "lost":
+            await cut_connection(self._scope, self._receive)
+        await self._send({"type": "http.response.body", "body": b""})
 
     def _check_key(self, route: Route) -> str:
         scheme, _, key = self._given.get(b"authorization", b"").decode("latin-1").partition(" ")
@@ -148,23 +179,15 @@ class _Exchange:
     def _admit(self, job: Job, account: str) -> None:
         if job.charge is None:
             return
+        if self._service.plain:
+            return
         if b"noquota" in self._given[b"authorization"]:
             text = "You have no credit left. Add credit in the billing settings."
             raise ApiError(429, text, code="credit_balance_exhausted", kind="insufficient_quota")
         verdict = self._service.limiter.admit(account, job.model.id, job.charge, images=job.images)
-        self._limits = verdict.headers
+        self._limits = [*verdict.headers, *self._project_headers(verdict.headers)]
         if not verdict.allowed:
             raise ApiError(429, verdict.message, code="rate_limit_exceeded", kind=verdict.dimension)
-
-    def _as_error(self, fault: Fault) -> ApiError:
-        status = fault.status or 500
-        code = fault.code or _USUAL_CODES.get(status)
-        if fault.seconds > 0:
-            self._limits = [*self._limits, (b"retry-after", b"%d" % max(1, round(fault.seconds)))]
-            self._limits.append((b"retry-after-ms", b"%d" % round(fault.seconds * 1000)))
-        kind = "insufficient_quota" if code in _QUOTA_CODES else "server_error" if status >= 500 else "requests"
-        kind = kind if status >= 429 else "invalid_request_error"
-        return ApiError(status, f"Planned fault of the sandbox: {code or status}.", code=code, kind=kind)
 
     async def _cut(self) -> None:
         self._world.note("openai", self._operation, 0)
@@ -173,20 +196,31 @@ class _Exchange:
     async def _reply_page(self, status: int) -> None:
         await self._reply(Done(_PAGE % (status, status), kind=b"text/html", status=status))
 
+    def _project_headers(self, headers: Headers) -> Headers:
+        """Return the limits once more under the names that they have for a project."""
+        if b"openai-project" not in self._given:
+            return []
+        found = [(name.rpartition(b"-"), value) for name, value in headers if name.startswith(b"x-ratelimit-")]
+        return [(head + b"-project-" + last, value) for (head, _, last), value in found]
+
     async def _reply(self, done: Done) -> None:
-        """Send an answer, piece by piece when it is a stream."""
+        """Send a whole answer."""
+        await self._begin(done)
+        await self._send({"type": "http.response.body", "body": done.content})
+
+    async def _begin(self, done: Done) -> None:
+        """Send the status and the headers; a stream has no length."""
         clock = self._world.clock
         self._world.note("openai", self._operation, done.status)
-        headers = [
-            (b"content-type", done.kind),
-            *([] if done.pieces else [(b"content-length", b"%d" % len(done.content))]),
-            (b"x-request-id", clock.new_id("req").encode()),
-            (b"openai-processing-ms", b"%d" % round((clock.monotonic() - self._started) * 1000)),
-            (b"openai-version", b"2020-10-01"),
-            (b"openai-organization", b"penstock-sandbox"),
-            *self._limits,
-        ]
-        await self._send({"type": "http.response.start", "status": done.status, "headers": headers})
-        for piece in done.pieces:
-            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
-        await self._send({"type": "http.response.body", "body": done.content})
+        headers = [(b"content-type", done.kind)]
+        if not done.pieces:
+            headers.append((b"content-length", b"%d" % len(done.content)))
+        if not self._service.plain:
+            headers += [
+                (b"x-request-id", clock.new_id("req").encode()),
+                (b"openai-processing-ms", b"%d" % round((clock.monotonic() - self._started) * 1000)),
+                (b"openai-version", b"2020-10-01"),
+                (b"openai-organization", b"penstock-sandbox"),
+            ]
+        start = {"type": "http.response.start", "status": done.status, "headers": [*headers, *self._limits]}
+        await self._send(start)

@@ -1,4 +1,4 @@
-"""The work of the emulated OpenAI: text, structured answers, vectors and moderation verdicts, all repeatable."""
+"""Vectors and moderation verdicts of the emulated OpenAI, all repeatable."""
 
 from __future__ import annotations
 
@@ -8,67 +8,9 @@ import math
 import re
 import sys
 from array import array
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
-
-from penstock.sandbox.fill import Filler
-from penstock.sandbox.judge import judge
-from penstock.sandbox.prompt import Prompt
-from penstock.sandbox.tokens import Tokenizer
-
-REASONING_TOKENS = {"none": 0, "minimal": 32, "low": 96, "medium": 256, "high": 640, "xhigh": 1280, "max": 2560}
-
-
-class Text(NamedTuple):
-    """What was written: text or refusal, tokens by kind, whether the limit cut it, and how sure its judgement is."""
-
-    text: str
-    refused: bool
-    visible_tokens: int
-    reasoning_tokens: int
-    is_cut: bool
-    sure: float = 1.0
-
-
-def write_text(
-    prompt: Prompt, wanted: dict[str, Any] | None, effort: str | None, limit: int | None, tokenizer: Tokenizer
-) -> Text:
-    """Write an answer: JSON that fits `wanted`, or a sentence; reasoning tokens come off the limit first."""
-    entries = [(entry, judge(entry.text)) for entry in prompt.entries()]
-    refused = entries[0][1].refused
-    kind = (wanted or {}).get("type", "text")
-    if refused:
-        text = "I'm sorry, but I can't help with that."
-    elif kind == "json_schema":
-        text = msgspec.json.encode(Filler((wanted or {}).get("schema") or {}, entries).fill()).decode()
-    elif kind == "json_object":
-        found = entries[0][1]
-        fields = {"score": found.score, "label": found.label, "confidence": found.confidence}
-        text = msgspec.json.encode({**fields, "language": found.language}).decode()
-    else:
-        found = entries[0][1]
-        text = f"Answer of the sandbox: the words read as {found.label}, {found.score:+.2f} on a scale from -1 to 1."
-    reasoning = REASONING_TOKENS[effort or "none"]
-    visible = tokenizer.count(text)
-    if limit is None or reasoning + visible <= limit:
-        return Text(text, refused, visible, reasoning, is_cut=False, sure=entries[0][1].confidence)
-    room = max(0, limit - reasoning)
-    return Text(text[: len(text) * room // visible], refused, room, min(reasoning, limit), is_cut=True)
-
-
-_PIECE = re.compile(r"\w+|\W")
-_MOODS = frozenset(["positive", "neutral", "negative", "mixed"])
-
-
-def token_chances(text: Text) -> list[dict[str, Any]]:
-    """Return log probabilities of the pieces of a text: the lexicon's for a word that names a mood, else near 0."""
-    pieces = []
-    for piece in _PIECE.findall(text.text):
-        logprob = round(math.log(text.sure), 6) if piece in _MOODS else -0.0001
-        pieces.append({"token": piece, "bytes": list(piece.encode()), "logprob": logprob, "top_logprobs": []})
-    return pieces
-
+from penstock.sandbox.openai_requests import ApiError
 
 _WORD = re.compile(r"\w+")
 
@@ -117,8 +59,12 @@ _CATEGORIES = {
 }
 
 
-def moderate(text: str) -> dict[str, Any]:
-    """Return the verdict on one text, from a short list of words per category."""
+_OF_IMAGES = ("self-harm", "sexual", "violence")
+"""Beginnings of the categories for which images count."""
+
+
+def moderate(text: str, *, has_image: bool = False) -> dict[str, Any]:
+    """Return the verdict on one text, from a short list of words per category; images are taken, never judged."""
     scores = {}
     for name, words in _CATEGORIES.items():
         hits = len(set(re.findall(rf"\b(?:{words})", text.lower())))
@@ -128,5 +74,50 @@ def moderate(text: str) -> dict[str, Any]:
         "flagged": any(categories.values()),
         "categories": categories,
         "category_scores": scores,
-        "category_applied_input_types": {name: ["text"] for name in scores},
+        "category_applied_input_types": {
+            name: ["text", "image"] if has_image and name.startswith(_OF_IMAGES) else ["text"] for name in scores
+        },
     }
+
+
+class InlineVerdict:
+    """The verdicts of the `moderation` field of responses and chat: on the input, then on the output."""
+
+    def __init__(self, asked: dict[str, Any], text: str) -> None:
+        self._model = asked["model"]
+        policy = asked.get("policy") or {}
+        self._blocks = {name: (policy.get(name) or {}).get("mode") == "block" for name in ("input", "output")}
+        self._input = moderate(text)
+        self._output = moderate("")
+
+    @property
+    def blocks_input(self) -> bool:
+        """Tell whether the input is flagged and flagged input is to be blocked."""
+        return self._blocks["input"] and bool(self._input["flagged"])
+
+    def add_output(self, text: str) -> bool:
+        """Judge the output; returns whether it is to be held back."""
+        self._output = moderate(text)
+        return self._blocks["output"] and bool(self._output["flagged"])
+
+    def as_response(self) -> dict[str, Any]:
+        """Return the field of a response."""
+        return {"input": self._result(self._input), "output": self._result(self._output)}
+
+    def as_chat(self) -> dict[str, Any]:
+        """Return the field of a chat completion, where every verdict stands in a list."""
+        head = {"type": "moderation_results", "model": self._model}
+        return {name: {**head, "results": [one]} for name, one in self.as_response().items()}
+
+    def _result(self, verdict: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "moderation_result", "model": self._model, **verdict}
+
+
+def judge_inline(body: dict[str, Any], text: str) -> InlineVerdict | None:
+    """Judge the input of a request that asks for it; refuses what its policy blocks."""
+    if not body.get("moderation"):
+        return None
+    verdict = InlineVerdict(body["moderation"], text)
+    if verdict.blocks_input:
+        raise ApiError(400, "The input was blocked by the moderation policy.", code="moderation_blocked", param="input")
+    return verdict

@@ -57,6 +57,11 @@ class Model(msgspec.Struct, frozen=True):
         return self.family >= (5, 6)
 
     @property
+    def sees_images(self) -> bool:
+        """Tell whether it takes images (o3-mini, gpt-4 and gpt-3.5-turbo read text only)."""
+        return self.id not in ("o3-mini", "gpt-4", "gpt-3.5-turbo")
+
+    @property
     def has_flex(self) -> bool:
         """Tell whether the flex tier serves it (o3, and gpt-5 or newer)."""
         return self.kind == "chat" and (self.id in ("o3", "o4-mini") or self.family >= (5, 0))
@@ -73,6 +78,11 @@ class Models:
         """Return the model that answers to `name` at that time; None when unknown or shut down."""
         model = self._by_name.get(name)
         return None if model is None or self.is_shut_down(model, name, now) else model
+
+    def retired_on(self, name: str) -> str | None:
+        """Return the last day of a known model or snapshot; None for an unknown or undated one."""
+        model = self._by_name.get(name)
+        return self.shutdown_of(model, name) if model else None
 
     def shutdown_of(self, model: Model, name: str) -> str | None:
         """Return the announced last day of a model or snapshot."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.base.types import Usage
-from penstock.sandbox.openai_answers import Text, token_chances
 from penstock.sandbox.openai_models import Model, Models
+from penstock.sandbox.openai_writer import Text, token_chances
 
 
 def response_usage(usage: Usage) -> dict[str, Any]:
@@ -49,51 +49,77 @@ def served_tier(body: dict[str, Any]) -> str:
 def response_body(
     identity: str, now: float, body: dict[str, Any], text: Text, usage: Usage, effort: str | None
 ) -> dict[str, Any]:
-    """Return a Response object."""
-    suffix = identity.removeprefix("resp_")
-    output: list[dict[str, Any]] = []
-    if text.reasoning_tokens:
-        output.append({"id": f"rs_{suffix}", "type": "reasoning", "summary": []})
-    if text.text or not text.is_cut:
-        wants_chances = "message.output_text.logprobs" in (body.get("include") or [])
-        output.append(_message(f"msg_{suffix}", text, token_chances(text) if wants_chances else []))
+    """Return a finished Response object."""
     wanted = body.get("text") or {}
-    reasoning = {"effort": effort, "summary": (body.get("reasoning") or {}).get("summary")}
+    asked = body.get("reasoning") or {}
+    status = {"": "completed", "failed": "failed"}.get(text.end, "incomplete")
+    reasons = {"length": "max_output_tokens", "filter": "content_filter"}
+    error = {"code": "server_error", "message": "The sandbox was asked to fail."} if text.end == "failed" else None
+    conversation = body.get("conversation")
     return {
         "id": identity,
         "object": "response",
         "created_at": int(now),
-        "completed_at": None if text.is_cut else int(now),
-        "status": "incomplete" if text.is_cut else "completed",
-        "error": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if text.is_cut else None,
+        "completed_at": int(now) if status == "completed" else None,
+        "status": status,
+        "background": bool(body.get("background")),
+        "error": error,
+        "incomplete_details": {"reason": reasons[text.end]} if status == "incomplete" else None,
         "instructions": body.get("instructions"),
         "max_output_tokens": body.get("max_output_tokens"),
+        "max_tool_calls": body.get("max_tool_calls"),
         "model": body["model"],
-        "output": output,
-        "parallel_tool_calls": body.get("parallel_tool_calls", True),
+        "output": _output(identity.removeprefix("resp_"), body, text),
+        "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
         "previous_response_id": body.get("previous_response_id"),
+        **({"conversation": {"id": conversation}} if conversation else {}),
         "prompt_cache_key": body.get("prompt_cache_key"),
-        "reasoning": reasoning,
+        "reasoning": {"effort": effort, "summary": asked.get("summary")},
         "safety_identifier": body.get("safety_identifier"),
         "service_tier": served_tier(body),
-        "store": body.get("store", True),
-        "temperature": body.get("temperature", 1.0),
-        "text": {"format": _echo_format(wanted), "verbosity": wanted.get("verbosity", "medium")},
-        "tool_choice": body.get("tool_choice", "auto"),
-        "tools": body.get("tools") or [],
-        "top_p": body.get("top_p", 1.0),
+        "store": body.get("store") is not False,
+        "temperature": _or(body.get("temperature"), 1.0),
+        "text": {"format": _echo_format(wanted), "verbosity": wanted.get("verbosity") or "medium"},
+        "tool_choice": body.get("tool_choice") or "auto",
+        "tools": [{"strict": False, "parameters": None, **tool} for tool in body.get("tools") or []],
+        "top_logprobs": body.get("top_logprobs") or 0,
+        "top_p": _or(body.get("top_p"), 1.0),
         "truncation": body.get("truncation") or "disabled",
         "usage": response_usage(usage),
         "metadata": body.get("metadata") or {},
     }
 
 
+def _or(value: Any, default: float) -> Any:
+    return default if value is None else value
+
+
+def _output(suffix: str, body: dict[str, Any], text: Text) -> list[dict[str, Any]]:
+    """Return the output items: reasoning, then function calls or a message."""
+    items: list[dict[str, Any]] = []
+    if text.end == "failed":
+        return items
+    asked = body.get("reasoning") or {}
+    if text.reasoning_tokens:
+        summary = [{"type": "summary_text", "text": "The sandbox counted words."}] if asked.get("summary") else []
+        items.append({"id": f"rs_{suffix}", "type": "reasoning", "summary": summary})
+        if "reasoning.encrypted_content" in (body.get("include") or []):
+            items[0]["encrypted_content"] = f"sandbox-{suffix}"
+    status = "incomplete" if text.is_cut else "completed"
+    for at, call in enumerate(text.calls):
+        names = {"id": f"fc_{suffix}{at}", "call_id": f"call_{suffix}{at}", "name": call.name}
+        items.append({**names, "type": "function_call", "arguments": call.arguments, "status": status})
+    if not text.calls and (text.text or not text.is_cut):
+        wants_chances = "message.output_text.logprobs" in (body.get("include") or [])
+        items.append(_message(f"msg_{suffix}", text, token_chances(text) if wants_chances else []))
+    return items
+
+
 def _echo_format(wanted: dict[str, Any]) -> dict[str, Any]:
     found = wanted.get("format") or {"type": "text"}
     if found["type"] != "json_schema":
         return dict(found)
-    return {"strict": False, **found}
+    return {**found, "strict": bool(found.get("strict"))}
 
 
 def _message(identity: str, text: Text, chances: list[dict[str, Any]]) -> dict[str, Any]:
@@ -105,29 +131,76 @@ def _message(identity: str, text: Text, chances: list[dict[str, Any]]) -> dict[s
     return {"id": identity, "type": "message", "role": "assistant", "status": status, "content": [part]}
 
 
-def chat_body(identity: str, now: float, body: dict[str, Any], text: Text, usage: Usage) -> dict[str, Any]:
-    """Return a ChatCompletion object."""
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": None if text.refused else text.text,
-        "refusal": text.text if text.refused else None,
-        "annotations": [],
-    }
-    finish = "length" if text.is_cut else "stop"
+def chat_body(
+    identity: str, now: float, body: dict[str, Any], text: Text, usage: Usage | None, *, plain: bool = False
+) -> dict[str, Any]:
+    """Return a ChatCompletion object; a plain server leaves out what only OpenAI has."""
+    suffix = identity.removeprefix("chatcmpl_")
+    message: dict[str, Any] = {"role": "assistant", "content": None if text.refused or text.calls else text.text}
+    if not plain:
+        message |= {"refusal": text.text if text.refused else None, "annotations": []}
+    functions = [{"name": call.name, "arguments": call.arguments} for call in text.calls]
+    if functions and body.get("functions"):
+        message["function_call"] = functions[0]
+    elif functions:
+        message["tool_calls"] = [
+            {"id": f"call_{suffix}{at}", "type": "function", "function": function}
+            for at, function in enumerate(functions)
+        ]
     chances = {"content": token_chances(text), "refusal": None} if body.get("logprobs") else None
-    return {
+    reply = {
         "id": identity,
         "object": "chat.completion",
         "created": int(now),
         "model": body["model"],
         "choices": [
-            {"index": index, "message": message, "logprobs": chances, "finish_reason": finish}
+            {"index": index, "message": message, "logprobs": chances, "finish_reason": _finish(body, text)}
             for index in range(body.get("n") or 1)
         ],
-        "usage": chat_usage(usage),
-        "service_tier": served_tier(body),
-        "system_fingerprint": "fp_sandbox",
     }
+    if usage is not None:
+        reply["usage"] = plain_usage(usage) if plain else chat_usage(usage)
+    if plain:
+        return reply
+    reply |= {"service_tier": served_tier(body), "system_fingerprint": "fp_sandbox"}
+    return reply | ({"metadata": body.get("metadata") or {}} if body.get("store") else {})
+
+
+def plain_usage(usage: Usage) -> dict[str, Any]:
+    """Return the usage object of legacy completions and of plain servers."""
+    total = usage.input + usage.output
+    return {"prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": total}
+
+
+def _finish(body: dict[str, Any], text: Text) -> str:
+    if text.is_cut:
+        return {"length": "length"}.get(text.end, "content_filter")
+    if text.calls:
+        return "function_call" if body.get("functions") else "tool_calls"
+    return "stop"
+
+
+def completion_body(
+    identity: str, now: float, body: dict[str, Any], texts: list[str], text: Text, usage: Usage | None
+) -> dict[str, Any]:
+    """Return a legacy Completion object with one text for each choice."""
+    finish = _finish(body, text)
+    reply = {
+        "id": identity,
+        "object": "text_completion",
+        "created": int(now),
+        "model": body["model"],
+        "choices": [
+            {"index": at, "text": one, "logprobs": None, "finish_reason": finish} for at, one in enumerate(texts)
+        ],
+    }
+    return reply | ({"usage": plain_usage(usage)} if usage is not None else {})
+
+
+def list_body(data: list[dict[str, Any]], *, has_more: bool = False) -> dict[str, Any]:
+    """Return a page of objects that have ids."""
+    first, last = (data[0]["id"], data[-1]["id"]) if data else ("", "")
+    return {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": has_more}
 
 
 def model_body(models: Models, model: Model, name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.sandbox.openai_models import Model, Models
+from penstock.sandbox.openai_quirks import Quirks
 from penstock.sandbox.schema import find_fault
 
 
@@ -25,52 +26,16 @@ class ApiError(Exception):
         self.envelope = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+_PENALTIES = ("presence_penalty", "frequency_penalty", "logit_bias")
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs")
 
 
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_SHARED = (
-    "model temperature top_p top_logprobs tools tool_choice parallel_tool_calls store stream stream_options "
-    "service_tier metadata prompt_cache_key prompt_cache_options prompt_cache_retention safety_identifier moderation "
-    "user "
-)
-_KNOWN = {
-    "responses": _names(
-        _SHARED + "input instructions max_output_tokens reasoning text max_tool_calls previous_response_id "
-        "conversation background truncation include context_management prompt"
-    ),
-    "chat": _names(
-        _SHARED + "messages max_tokens max_completion_tokens frequency_penalty presence_penalty logit_bias logprobs n "
-        "seed stop response_format reasoning_effort functions function_call verbosity prediction modalities audio "
-        "web_search_options"
-    ),
-    "decisions": _names("model input questions prompt_cache_key prompt_cache_options safety_identifier"),
-    "embeddings": _names("model input dimensions encoding_format user"),
-    "moderations": _names("model input"),
-    "input_tokens": _names(
-        "model input instructions tools tool_choice text reasoning truncation parallel_tool_calls "
-        "previous_response_id conversation personality"
-    ),
-}
-_TIERS = ("auto", "default", "flex", "priority", "fast", "scale", "ultrafast")
 _API_OF = {"responses": "responses", "chat": "chat", "decisions": "decisions", "input_tokens": "responses"}
+_API_OF["compact"] = "responses"
 _API_OF |= {"embeddings": "embeddings", "moderations": "moderations"}
 
 
-def check_names(operation: str, body: Any) -> dict[str, Any]:
-    """Return the body when it is an object with known parameters only."""
-    if not isinstance(body, dict):
-        raise ApiError(400, "The request body is not a JSON object.")
-    unknown = sorted(body.keys() - _KNOWN[operation])
-    if unknown:
-        raise ApiError(400, f"Unknown parameter: '{unknown[0]}'.", code="unknown_parameter", param=unknown[0])
-    return body
-
-
-def find_model(models: Models, operation: str, body: dict[str, Any], now: float) -> Model:
+def find_model(models: Models, operation: str, body: dict[str, Any], now: float, retired_status: int = 404) -> Model:
     """Return the model of a request; refuses a missing, unknown, retired or unfit one."""
     name = body.get("model")
     if operation == "moderations" and name is None:
@@ -79,18 +44,26 @@ def find_model(models: Models, operation: str, body: dict[str, Any], now: float)
         raise missing("model")
     model = models.find(name, now)
     if model is None:
-        raise ApiError(
-            404,
-            f"The model `{name}` does not exist or you do not have access to it.",
-            code="model_not_found",
-        )
+        raise _unknown_model(models, name, retired_status)
     if operation == "chat" and "chat" not in model.apis and "responses" in model.apis:
         text = "This is not a chat model and thus not supported in the v1/chat/completions endpoint. Use v1/responses."
+        raise ApiError(404, text, param="model")
+    if operation == "completions":
+        text = "This is a chat model and not supported in the v1/completions endpoint. Use v1/chat/completions."
         raise ApiError(404, text, param="model")
     if _API_OF[operation] not in model.apis:
         text = f"The model '{name}' cannot be used with this endpoint."
         raise ApiError(400, text, code="unsupported_value", param="model")
     return model
+
+
+def _unknown_model(models: Models, name: str, retired_status: int) -> ApiError:
+    day = models.retired_on(name)
+    if day is None:
+        text = f"The model `{name}` does not exist or you do not have access to it."
+        return ApiError(404, text, code="model_not_found")
+    text = f"The model `{name}` was shut down on {day}: it does not exist or you do not have access to it."
+    return ApiError(retired_status, text, code="model_not_found")
 
 
 def missing(param: str) -> ApiError:
@@ -113,55 +86,82 @@ def _invalid(param: str, text: str) -> ApiError:
     return ApiError(400, f"Invalid '{param}': {text}", code="invalid_value", param=param)
 
 
-def check_response(body: dict[str, Any], model: Model) -> str | None:
+def check_response(body: dict[str, Any], model: Model, quirks: Quirks) -> str | None:
     """Check a Responses body; returns the reasoning effort that applies."""
-    if body.get("input") is None and body.get("prompt") is None:
+    if body.get("prompt") is not None:
+        text = f"Prompt with id '{body['prompt'].get('id')}' not found."
+        raise ApiError(404, text, code="prompt_not_found", param="prompt")
+    if body.get("input") is None:
         raise missing("input")
-    _check_input(body.get("input", ""), "input")
     if body.get("previous_response_id") and body.get("conversation"):
         text = "Mutually exclusive parameters: give 'previous_response_id' or 'conversation', not both."
         raise ApiError(400, text, code="mutually_exclusive_parameters", param="conversation")
-    for param in ("stream", "background", "conversation", "prompt"):
-        _refuse_unemulated(body, param)
-    effort = _check_effort(model, (body.get("reasoning") or {}).get("effort"), "reasoning.effort", model.efforts)
-    _check_sampling(body, model, effort)
-    _check_limit(body, "max_output_tokens", model, least=16)
+    if body.get("background") and body.get("store") is False:
+        raise ApiError(400, "Background responses need 'store' to be true.", param="background")
+    reasoning = body.get("reasoning") or {}
+    effort = _check_effort(model, reasoning.get("effort"), "reasoning.effort", model.efforts)
+    if reasoning.get("summary") and not model.efforts:
+        raise _unsupported_parameter("reasoning.summary", "this model")
+    if reasoning.get("mode") == "pro" and model.family < (5, 6):
+        raise _unsupported_value("reasoning.mode", "pro", "Supported values are: standard.")
+    _check_sampling(body, model, effort, quirks)
+    _check_limit(body, "max_output_tokens", model)
+    wanted = body.get("text") or {}
+    _check_verbosity(model, wanted.get("verbosity"), "text.verbosity")
     _check_shared(body, model)
-    _check_format((body.get("text") or {}).get("format"), "text.format", model)
+    _check_format(wanted.get("format"), "text.format", model, quirks)
+    if _is_json_object(wanted.get("format")) and quirks.json_word:
+        _check_json_word("input", body["input"], body.get("instructions"))
     return effort
 
 
-def check_chat(body: dict[str, Any], model: Model) -> str | None:
+def check_chat(body: dict[str, Any], model: Model, quirks: Quirks) -> str | None:
     """Check a Chat Completions body; returns the reasoning effort that applies."""
-    messages = body.get("messages")
-    if messages is None:
-        raise missing("messages")
-    if not isinstance(messages, list) or not messages:
-        raise _invalid("messages", "expected an array with at least one message.")
-    _refuse_unemulated(body, "stream")
     efforts = tuple(effort for effort in model.efforts if effort != "max")
     effort = _check_effort(model, body.get("reasoning_effort"), "reasoning_effort", efforts)
     if body.get("max_tokens") is not None and not model.chat_max_tokens:
         raise _unsupported_parameter("max_tokens", "this model", " Use 'max_completion_tokens' instead.")
-    _check_sampling(body, model, effort)
+    _check_sampling(body, model, effort, quirks)
     modern = model.family >= (5, 0)
     for param in ("stop", "modalities", "prediction", "audio"):
         if body.get(param) is not None and ((param == "stop" and not model.stop) or (param != "stop" and modern)):
             raise _unsupported_parameter(param, "this model")
+    for param in ("audio", "web_search_options"):
+        _refuse_unemulated(body, param)
     if body.get("tools") or body.get("functions"):
         _check_chat_tools(model, effort)
     _check_limit(body, "max_completion_tokens", model)
     _check_limit(body, "max_tokens", model)
+    _check_verbosity(model, body.get("verbosity"), "verbosity")
     _check_shared(body, model)
-    response_format = body.get("response_format")
-    inner = response_format
-    if isinstance(response_format, dict) and response_format.get("type") == "json_schema":
-        inner = {"type": "json_schema", **(response_format.get("json_schema") or {})}
-    _check_format(inner, "response_format", model)
-    if isinstance(inner, dict) and inner.get("type") == "json_object" and "json" not in str(messages).lower():
-        text = "'messages' must contain the word 'json' in some form to use 'response_format' of type 'json_object'."
-        raise ApiError(400, text, param="messages")
+    if body.get("service_tier") == "ultrafast":
+        raise _invalid("service_tier", "'ultrafast' is for responses.")
+    if (body.get("prompt_cache_options") or {}).get("ttl") == "12h":
+        raise _unsupported_value("prompt_cache_options.ttl", "12h", "Supported values are: 30m.")
+    wanted = body.get("response_format")
+    if wanted and wanted["type"] == "json_schema":
+        wanted = {"type": "json_schema", **(wanted.get("json_schema") or {})}
+    _check_format(wanted, "response_format", model, quirks)
+    if _is_json_object(wanted) and quirks.json_word:
+        _check_json_word("messages", body["messages"])
+    if not model.sees_images and "image_url" in str(body["messages"]):
+        raise ApiError(400, "Invalid content type. image_url is not supported by this model.", param="messages")
     return effort
+
+
+def _is_json_object(wanted: Any) -> bool:
+    return bool(wanted) and wanted["type"] == "json_object"
+
+
+def _check_json_word(param: str, *texts: Any) -> None:
+    if not any("json" in str(text).lower() for text in texts):
+        text = f"'{param}' must contain the word 'json' in some form to use a format of type 'json_object'."
+        raise ApiError(400, text, param=param)
+
+
+def _check_verbosity(model: Model, verbosity: str | None, param: str) -> None:
+    if verbosity not in (None, "medium") and model.family < (5, 0):
+        raise _unsupported_value(param, verbosity, "Supported values are: medium.")
 
 
 def _check_chat_tools(model: Model, effort: str | None) -> None:
@@ -177,21 +177,6 @@ def _refuse_unemulated(body: dict[str, Any], param: str) -> None:
         raise ApiError(400, text, code="sandbox_unsupported", param=param)
 
 
-def _check_input(value: Any, param: str) -> None:
-    if isinstance(value, str):
-        if len(value) > 10_485_760:
-            text = f"Invalid '{param}': string too long, at most 10485760 characters, got {len(value)}."
-            raise ApiError(400, text, code="string_above_max_length", param=param)
-    elif not isinstance(value, list):
-        raise ApiError(
-            400, f"Invalid type for '{param}': expected a string or an array.", code="invalid_type", param=param
-        )
-    else:
-        for at, item in enumerate(value):
-            if not isinstance(item, dict):
-                raise ApiError(400, f"Invalid type for '{param}[{at}]': expected an object.", code="invalid_type")
-
-
 def _check_effort(model: Model, effort: Any, param: str, allowed: tuple[str, ...]) -> str | None:
     if effort is None:
         return model.default_effort
@@ -202,53 +187,51 @@ def _check_effort(model: Model, effort: Any, param: str, allowed: tuple[str, ...
     return str(effort)
 
 
-def _check_sampling(body: dict[str, Any], model: Model, effort: str | None) -> None:
-    if model.sampling == "no" or (model.sampling == "effort-none" and effort != "none"):
-        for param in _SAMPLING:
-            if body.get(param) is None or (param in ("temperature", "top_p") and body[param] == 1):
-                continue
-            if param == "temperature":
-                raise _unsupported_value(param, body[param], "Only the default (1) value is supported with this model.")
-            raise _unsupported_parameter(param, "this model")
-    for param, low, high in (("temperature", 0, 2), ("top_p", 0, 1), ("top_logprobs", 0, 20)):
-        value = body.get(param)
-        if value is not None and not (isinstance(value, int | float) and low <= value <= high):
-            raise _invalid(param, f"expected a number from {low} to {high}.")
+def _check_sampling(body: dict[str, Any], model: Model, effort: str | None, quirks: Quirks) -> None:
+    allowed = model.sampling == "yes" or (model.sampling == "effort-none" and effort == "none")
+    if model.family >= (6, 0) and not quirks.gpt6_sampling:
+        allowed = False
+    for param in _SAMPLING:
+        given = body.get(param)
+        if given is None or (param in ("temperature", "top_p") and given == 1):
+            continue
+        if allowed and (quirks.penalties or param not in _PENALTIES or model.family < (5, 0)):
+            continue
+        if param == "temperature":
+            raise _unsupported_value(param, given, "Only the default (1) value is supported with this model.")
+        raise _unsupported_parameter(param, "this model")
+    if body.get("messages") is not None and body.get("top_logprobs") is not None and not body.get("logprobs"):
+        raise _invalid("top_logprobs", "'logprobs' must be true to use it.")
 
 
-def _check_limit(body: dict[str, Any], param: str, model: Model, least: int = 1) -> None:
+def _check_limit(body: dict[str, Any], param: str, model: Model) -> None:
     value = body.get(param)
-    if value is None:
-        return
-    if not isinstance(value, int) or value < least:
-        text = f"Invalid '{param}': expected an integer of at least {least}."
-        raise ApiError(400, text, code="integer_below_min_value", param=param)
-    if model.max_output_tokens and value > model.max_output_tokens:
+    if value is not None and model.max_output_tokens and value > model.max_output_tokens:
         text = f"{param} is too large: {value}. This model supports at most {model.max_output_tokens} output tokens."
         raise ApiError(400, text, code="invalid_value", param=param)
 
 
 def _check_shared(body: dict[str, Any], model: Model) -> None:
     tier = body.get("service_tier")
-    if tier not in (None, *_TIERS):
-        raise _invalid("service_tier", f"supported values are {', '.join(_TIERS)}.")
     if tier in ("scale", "ultrafast") or (tier == "flex" and not model.has_flex):
         text = f"Invalid service_tier argument: {tier} is not available to this project for {model.id}."
         raise ApiError(400, text, param="service_tier")
-    metadata = body.get("metadata") or {}
-    if len(metadata) > 16 or any(len(key) > 64 or len(str(value)) > 512 for key, value in metadata.items()):
-        raise _invalid("metadata", "at most 16 pairs, keys of 64 and values of 512 characters.")
-    if len(body.get("safety_identifier") or "") > 128:
-        raise _invalid("safety_identifier", "at most 128 characters.")
+    if body.get("stream_options") is not None and not body.get("stream"):
+        raise _invalid("stream_options", "it is only allowed when 'stream' is true.")
+    names = [tool.get("name") or (tool.get("function") or {}).get("name") for tool in body.get("tools") or []]
+    choice = body.get("tool_choice")
+    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+        raise _invalid("tool_choice", "supported values are none, auto, required, or a tool.")
+    if choice is not None and choice != "none" and not names:
+        raise _invalid("tool_choice", "it is only allowed when 'tools' are given.")
+    if isinstance(choice, dict) and choice.get("type") in ("function", None):
+        wanted = choice.get("name") or (choice.get("function") or {}).get("name")
+        if wanted not in names:
+            raise _invalid("tool_choice", f"there is no tool named {wanted!r}.")
 
 
-def _check_format(wanted: Any, param: str, model: Model) -> None:
-    if wanted is None:
-        return
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind not in ("text", "json_object", "json_schema"):
-        raise _invalid(f"{param}.type", "supported values are text, json_object, json_schema.")
-    if kind != "json_schema":
+def _check_format(wanted: Any, param: str, model: Model, quirks: Quirks) -> None:
+    if wanted is None or wanted["type"] != "json_schema":
         return
     if not model.strict_json:
         text = f"Invalid parameter: '{param}' of type 'json_schema' is not supported with this model."
@@ -256,7 +239,7 @@ def _check_format(wanted: Any, param: str, model: Model) -> None:
     for name in ("name", "schema"):
         if wanted.get(name) is None:
             raise missing(f"{param}.{name}")
-    fault = find_fault(wanted["schema"]) if wanted.get("strict") else None
+    fault = find_fault(wanted["schema"], string_lengths=quirks.string_lengths) if wanted.get("strict") else None
     if fault:
         text = f"Invalid schema for '{wanted['name']}': {fault}"
         raise ApiError(400, text, code="invalid_json_schema", param=f"{param}.schema")
@@ -266,7 +249,6 @@ def check_decision(body: dict[str, Any]) -> None:
     """Check a Decisions body (public beta of 2026-10-06: 1 to 400 questions of three types)."""
     if body.get("input") is None:
         raise missing("input")
-    _check_input(body["input"], "input")
     questions = body.get("questions")
     if questions is None:
         raise missing("questions")
@@ -326,26 +308,25 @@ def check_embedding(body: dict[str, Any], model: Model) -> list[Any]:
         raise ApiError(400, "This model does not support specifying dimensions.", param="dimensions")
     if dimensions is not None and not (isinstance(dimensions, int) and 1 <= dimensions <= model.dimensions):
         raise _invalid("dimensions", f"expected 1 to {model.dimensions}.")
-    if body.get("encoding_format", "float") not in ("float", "base64"):
-        raise _invalid("encoding_format", "supported values are float, base64.")
     return inputs
 
 
-def check_moderation(body: dict[str, Any]) -> list[str]:
-    """Check a Moderations body; returns the text of each input."""
+def check_moderation(body: dict[str, Any]) -> list[tuple[str, bool]]:
+    """Check a Moderations body; returns each input's text and whether it holds an image."""
     value = body.get("input")
     if value is None:
         raise missing("input")
-    _check_moderation_type(value)
     if isinstance(value, str):
-        return [value]
-    if all(isinstance(one, str) for one in value):
-        return list(value)
-    return ["\n".join(str(part.get("text", "")) for part in value)]
-
-
-def _check_moderation_type(value: Any) -> None:
-    if isinstance(value, str) or (isinstance(value, list) and value and all(isinstance(one, str) for one in value)):
-        return
-    if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
+        return [(value, False)]
+    if not value:
         raise _invalid("input", "expected a string, strings, or parts.")
+    if all(isinstance(one, str) for one in value):
+        return [(one, False) for one in value]
+    for at, part in enumerate(value):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind not in ("text", "image_url"):
+            raise _invalid(f"input[{at}].type", "supported values are text, image_url.")
+        if not (part.get("text") if kind == "text" else (part.get("image_url") or {}).get("url")):
+            raise missing(f"input[{at}].{'text' if kind == 'text' else 'image_url.url'}")
+    texts = [str(part["text"]) for part in value if part["type"] == "text"]
+    return [("\n".join(texts), len(texts) < len(value))]

@@ -14,9 +14,10 @@ import msgspec
 
 from penstock.base.types import Usage
 from penstock.sandbox.limits import Limiter
+from penstock.sandbox.openai_meter import Meter
 from penstock.sandbox.openai_models import Model, Models
+from penstock.sandbox.openai_quirks import Quirks
 from penstock.sandbox.openai_requests import ApiError
-from penstock.sandbox.tokens import Tokenizer
 from penstock.sandbox.world import World
 
 JSON = b"application/json"
@@ -70,7 +71,18 @@ class Job(NamedTuple):
     images: int = 0
 
 
-Handler = Callable[[Call], Job | Done]
+class Act(NamedTuple):
+    """A checked request that changes something and costs nothing; it is done only when no fault prevents it."""
+
+    run: Callable[[], Done]
+
+
+Handler = Callable[[Call], Job | Act | Done]
+
+
+def act(handler: Callable[[Call], Done]) -> Handler:
+    """Return a handler that does its work only when no fault prevents it."""
+    return lambda call: Act(lambda: handler(call))
 
 
 class Route(NamedTuple):
@@ -100,12 +112,24 @@ class Line(NamedTuple):
 class Service:
     """One emulated service: its world, models, limits and routes, and the work that is due later."""
 
-    def __init__(self, world: World, models: Models, limiter: Limiter, *, fast: bool = False) -> None:
+    def __init__(
+        self,
+        world: World,
+        models: Models,
+        limiter: Limiter,
+        *,
+        fast: bool = False,
+        quirks: Quirks | None = None,
+        plain: bool = False,
+    ) -> None:
         self.world = world
         self.models = models
         self.limiter = limiter
         self.fast = fast
-        self.tokenizer = Tokenizer(exact=not fast)
+        self.quirks = quirks or Quirks()
+        self.plain = plain
+        self.meter = Meter(world.clock, fast=fast)
+        self.tokenizer = self.meter.tokenizer
         self.listeners: list[Callable[[str, str], None]] = []
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
@@ -144,7 +168,7 @@ class Service:
         try:
             route, names = self.find("POST", path)
             job = route.handler(Call(route.operation, "POST", path, names, {}, {}, content, account))
-            done = job.run() if isinstance(job, Job) else job
+            done = job if isinstance(job, Done) else job.run()
         except ApiError as error:
             return Line(error.status, msgspec.json.encode(error.envelope), None, "")
         return Line(done.status, done.content, done.usage, job.model.id if isinstance(job, Job) else "")

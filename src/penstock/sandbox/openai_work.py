@@ -1,9 +1,9 @@
-"""One request to the emulated OpenAI, checked and ready: what it is charged for, and the work it will do."""
+"""The emulated Decisions, Embeddings and Moderations endpoints."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+import zlib
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -11,26 +11,23 @@ import msgspec
 from penstock.base.types import Usage
 from penstock.sandbox.decide import answer_question
 from penstock.sandbox.judge import judge
-from penstock.sandbox.openai_answers import Text, embed, encode_vector, moderate, write_text
+from penstock.sandbox.openai_answers import embed, encode_vector, moderate
+from penstock.sandbox.openai_meter import charge_of
 from penstock.sandbox.openai_models import Model
-from penstock.sandbox.openai_replies import chat_body, response_body, response_usage
+from penstock.sandbox.openai_plain import find_plain_model
+from penstock.sandbox.openai_replies import response_usage
 from penstock.sandbox.openai_requests import (
     ApiError,
-    check_chat,
     check_decision,
     check_embedding,
     check_moderation,
-    check_names,
-    check_response,
     find_model,
-    missing,
 )
-from penstock.sandbox.openai_routes import Call, Done, Job, Route, Service
-from penstock.sandbox.prompt import Prompt, read_prompt
-from penstock.sandbox.tokens import PromptCache
+from penstock.sandbox.openai_routes import Call, Done, Job, Route, Service, answer_json
+from penstock.sandbox.openai_shapes import check_items, check_shape
+from penstock.sandbox.prompt import read_prompt
 
-_HALF_HOUR = 1_800.0
-_HALF_DAY = 43_200.0
+_MOST_TOKENS = 300_000
 
 
 class _Quick(msgspec.Struct):
@@ -39,101 +36,46 @@ class _Quick(msgspec.Struct):
 
 
 class Desk:
-    """Checks requests and does their work. With a fast service, decisions get one fixed answer per set of questions."""
+    """Checks requests and does their work.
 
-    def __init__(self, service: Service, *, keep: int = 10_000) -> None:
+    A fast service gives one fixed answer per set of questions, and one of 64 vectors per text.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._clock = service.world.clock
         self._models = service.models
-        self._tokenizer = service.tokenizer
-        self._cache = PromptCache(self._clock)
-        self._fast = service.fast
+        self._meter = service.meter
         self._templates: dict[bytes, tuple[Model, bytes, int]] = {}
-        self._stored: OrderedDict[str, bytes] = OrderedDict()
-        self._keep = keep
 
-    def retrieve(self, call: Call) -> Done:
-        """Return a response that was created with `store`."""
-        identity = call.names["id"]
-        if identity not in self._stored:
-            raise ApiError(404, f"Response with id '{identity}' not found.", param="id")
-        return Done(self._stored[identity])
+    def _read(self, call: Call) -> tuple[dict[str, Any], Model]:
+        body = check_shape(call.operation, call.read_json())
+        if self._service.plain:
+            return body, find_plain_model(body["model"])
+        retired = self._service.quirks.retired_status
+        return body, find_model(self._models, call.operation, body, self._clock.now(), retired)
 
-    def prepare(self, call: Call) -> Job:
-        """Check a request; raises `ApiError` for what the service refuses."""
-        operation = call.operation
-        if self._fast and operation == "decisions":
-            return self._quick_decision(call.content)
-        body = check_names(operation, call.read_json())
-        model = find_model(self._models, operation, body, self._clock.now())
-        kinds: dict[str, Callable[[dict[str, Any], Model], Job]] = {
-            "responses": self._response,
-            "chat": self._chat,
-            "decisions": self._decision,
-            "embeddings": self._embedding,
-            "moderations": self._moderation,
-            "input_tokens": self._input_tokens,
-        }
-        return kinds[operation](body, model)
-
-    def _response(self, body: dict[str, Any], model: Model) -> Job:
-        effort = check_response(body, model)
-        previous = body.get("previous_response_id")
-        if previous and previous not in self._stored:
-            text = f"Previous response with id '{previous}' not found."
-            raise ApiError(400, text, code="previous_response_not_found", param="previous_response_id")
-        wanted = (body.get("text") or {}).get("format")
-        prompt = read_prompt(body["input"], body.get("instructions"), wanted, body.get("tools"))
-        limit = body.get("max_output_tokens")
-        self._check_size(prompt, model, limit, can_cut=body.get("truncation") == "auto")
-
-        def run() -> Done:
-            text = write_text(prompt, wanted, effort, limit, self._tokenizer)
-            usage = self._usage(prompt, body, model, text)
-            identity = self._clock.new_id("resp")
-            reply = response_body(identity, self._clock.now(), body, text, usage, effort)
-            content = msgspec.json.encode(reply)
-            if body.get("store", True) is not False:
-                self._stored[identity] = content
-                if len(self._stored) > self._keep:
-                    self._stored.popitem(last=False)
-            return Done(content, usage)
-
-        return Job(model, _charge(prompt, limit), run)
-
-    def _chat(self, body: dict[str, Any], model: Model) -> Job:
-        effort = check_chat(body, model)
-        wanted = body.get("response_format")
-        if isinstance(wanted, dict) and wanted["type"] == "json_schema":
-            wanted = {"type": "json_schema", **wanted["json_schema"]}
-        prompt = read_prompt(body["messages"], wanted, body.get("tools"))
-        limit = body.get("max_completion_tokens") or body.get("max_tokens")
-        self._check_size(prompt, model, limit)
-
-        def run() -> Done:
-            text = write_text(prompt, wanted, effort, limit, self._tokenizer)
-            usage = self._usage(prompt, body, model, text)
-            reply = chat_body(self._clock.new_id("chatcmpl"), self._clock.now(), body, text, usage)
-            return Done(msgspec.json.encode(reply), usage)
-
-        return Job(model, _charge(prompt, limit, body.get("n") or 1), run)
-
-    def _decision(self, body: dict[str, Any], model: Model) -> Job:
+    def decide(self, call: Call) -> Job:
+        """Answer questions about an input with probabilities."""
+        if self._service.fast:
+            return self._decide_fast(call)
+        body, model = self._read(call)
         check_decision(body)
+        check_items(body["input"], "input")
         questions = body["questions"]
         prompt = read_prompt(body["input"], questions)
-        self._check_size(prompt, model, None)
+        self._meter.check_size(prompt, model, None)
 
         def run() -> Done:
             judgement = judge("\n".join(entry.text for entry in prompt.entries()))
             answers = [answer_question(question, judgement) for question in questions]
-            text = Text("", judgement.refused, len(answers), 0, is_cut=False)
-            usage = self._usage(prompt, body, model, text)
-            reply = {"answers": answers, "model": body["model"], "usage": response_usage(usage)}
-            return Done(msgspec.json.encode(reply), usage)
+            usage = self._meter.usage(prompt, body, model, len(answers))
+            return answer_json({"answers": answers, "model": body["model"], "usage": response_usage(usage)}, usage)
 
-        return Job(model, _charge(prompt, None), run)
+        return Job(model, charge_of(prompt, None), run)
 
-    def _quick_decision(self, content: bytes) -> Job:
+    def _decide_fast(self, call: Call) -> Job:
+        content = call.content
         try:
             quick = msgspec.json.decode(content, type=_Quick)
         except msgspec.DecodeError as error:
@@ -159,99 +101,59 @@ class Desk:
 
         return Job(model, len(content) // 4, run)
 
-    def _embedding(self, body: dict[str, Any], model: Model) -> Job:
+    def embed(self, call: Call) -> Job:
+        """Return a vector for each input."""
+        body, model = self._read(call)
         inputs = check_embedding(body, model)
-        counts = [len(one) if isinstance(one, list) else self._tokenizer.count(one) for one in inputs]
+        counts = [len(one) if isinstance(one, list) else self._meter.tokenizer.count(one) for one in inputs]
         if max(counts) > model.max_input_tokens:
             text = f"This model's maximum input length is {model.max_input_tokens} tokens, got {max(counts)}."
             raise ApiError(400, text, code="context_length_exceeded", param="input")
-        if sum(counts) > 300_000:
-            text = f"Requested {sum(counts)} tokens, max 300000 tokens per request."
+        if sum(counts) > _MOST_TOKENS:
+            text = f"Requested {sum(counts)} tokens, max {_MOST_TOKENS} tokens per request."
             raise ApiError(400, text, code="max_tokens_per_request", param="input")
         size = body.get("dimensions") or model.dimensions
         encoding = body.get("encoding_format") or "float"
+        total = sum(counts)
 
         def run() -> Done:
-            vectors = [encode_vector(embed(one, model.id, model.dimensions, size), encoding) for one in inputs]
-            reply = {
-                "object": "list",
-                "data": [{"object": "embedding", "index": at, "embedding": one} for at, one in enumerate(vectors)],
-                "model": body["model"],
-                "usage": {"prompt_tokens": sum(counts), "total_tokens": sum(counts)},
-            }
-            return Done(msgspec.json.encode(reply), Usage(input=sum(counts)))
+            vectors = [self._vector(one, model, size, encoding) for one in inputs]
+            data = [{"object": "embedding", "index": at, "embedding": one} for at, one in enumerate(vectors)]
+            usage = {"prompt_tokens": total, "total_tokens": total}
+            reply = {"object": "list", "data": data, "model": body["model"], "usage": usage}
+            return answer_json(reply, Usage(input=total))
 
         return Job(model, sum(len(one) if isinstance(one, list) else len(one) // 4 for one in inputs), run)
 
-    def _moderation(self, body: dict[str, Any], model: Model) -> Job:
-        texts = check_moderation(body)
+    def _vector(self, value: Any, model: Model, size: int, encoding: str) -> Any:
+        if self._service.fast:
+            return _fast_vector(zlib.crc32(str(value).encode()) % 64, model.id, model.dimensions, size, encoding)
+        return encode_vector(embed(value, model.id, model.dimensions, size), encoding)
+
+    def moderate(self, call: Call) -> Job:
+        """Judge each text, or one input of texts and images."""
+        body, model = self._read(call)
+        inputs = check_moderation(body)
 
         def run() -> Done:
-            results = [moderate(text) for text in texts]
+            results = [moderate(text, has_image=has_image) for text, has_image in inputs]
             reply = {"id": self._clock.new_id("modr"), "model": body.get("model") or model.id, "results": results}
-            return Done(msgspec.json.encode(reply), None)
+            return answer_json(reply)
 
-        return Job(model, sum(map(len, texts)) // 4, run)
-
-    def _input_tokens(self, body: dict[str, Any], model: Model) -> Job:
-        if body.get("input") is None:
-            raise missing("input")
-        wanted = (body.get("text") or {}).get("format")
-        prompt = read_prompt(body["input"], body.get("instructions"), wanted, body.get("tools"))
-
-        def run() -> Done:
-            reply = {"object": "response.input_tokens", "input_tokens": self._count(prompt)}
-            return Done(msgspec.json.encode(reply), None)
-
-        return Job(model, None, run)
-
-    def _count(self, prompt: Prompt) -> int:
-        """Count a prompt: its text, four tokens around each message, three at the end, 85 for an image."""
-        return self._tokenizer.count(prompt.text) + 4 * prompt.messages + 3 + 85 * prompt.images
-
-    def _check_size(self, prompt: Prompt, model: Model, limit: int | None, *, can_cut: bool = False) -> None:
-        most = model.max_input_tokens or model.context_window
-        if can_cut or not most or len(prompt.text) + (limit or 0) < most:
-            return
-        tokens = self._count(prompt)
-        if tokens > most or tokens + (limit or 0) > model.context_window:
-            text = (
-                f"This model's maximum context length is {model.context_window} tokens, of which at most {most} may be "
-                f"input. However, your input has {tokens} tokens and {limit or 0} were asked for as output."
-            )
-            raise ApiError(400, text, code="context_length_exceeded", param="input")
-
-    def _usage(self, prompt: Prompt, body: dict[str, Any], model: Model, text: Text) -> Usage:
-        counted = self._count(prompt)
-        cached = written = 0
-        options = body.get("prompt_cache_options") or {}
-        if counted >= 1024 and not self._fast and options.get("mode") != "explicit":
-            partition = f"{model.id}\n{body.get('prompt_cache_key') or ''}"
-            seconds = _HALF_DAY if options.get("ttl") == "12h" else _HALF_HOUR
-            cached, written = self._cache.use(partition, self._tokenizer.blocks(prompt.text), seconds)
-        return Usage(
-            input=counted,
-            cached=cached,
-            cache_write=written if model.writes_cache else 0,
-            output=(text.visible_tokens + text.reasoning_tokens) * (body.get("n") or 1),
-            reasoning=text.reasoning_tokens * (body.get("n") or 1),
-        )
+        return Job(model, sum(len(text) for text, _ in inputs) // 4, run)
 
 
-def _charge(prompt: Prompt, limit: int | None, copies: int = 1) -> int:
-    """Return what the limiter charges when the request comes in: characters / 4, and the most that may be written."""
-    return len(prompt.text) // 4 + (limit or 0) * copies
+@lru_cache(maxsize=1024)
+def _fast_vector(bucket: int, model: str, full_size: int, size: int, encoding: str) -> Any:
+    found = encode_vector(embed(f"bucket {bucket}", model, full_size, size), encoding)
+    return found if isinstance(found, str) else msgspec.Raw(msgspec.json.encode(found))
 
 
 def make_routes(service: Service) -> list[Route]:
     """Return the endpoints of this part."""
     desk = Desk(service)
     return [
-        Route("POST", "/v1/responses", "responses", desk.prepare),
-        Route("GET", "/v1/responses/{id}", "responses.retrieve", desk.retrieve),
-        Route("POST", "/v1/responses/input_tokens", "input_tokens", desk.prepare),
-        Route("POST", "/v1/chat/completions", "chat", desk.prepare),
-        Route("POST", "/v1/decisions", "decisions", desk.prepare),
-        Route("POST", "/v1/embeddings", "embeddings", desk.prepare),
-        Route("POST", "/v1/moderations", "moderations", desk.prepare),
+        Route("POST", "/v1/decisions", "decisions", desk.decide),
+        Route("POST", "/v1/embeddings", "embeddings", desk.embed),
+        Route("POST", "/v1/moderations", "moderations", desk.moderate),
     ]

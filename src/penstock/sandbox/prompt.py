@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any, NamedTuple
 
@@ -22,13 +23,24 @@ class Entry(NamedTuple):
     text: str
 
 
+class Turn(NamedTuple):
+    """One message of a conversation, or the result of a tool (role `tool`)."""
+
+    role: str
+    text: str
+
+
 class Prompt(NamedTuple):
-    """A prompt: everything that is counted, the last user message, the number of messages and of images."""
+    """A prompt: all that is counted, the last user message, how many messages and images, and the messages in order.
+
+    `turns` begins with the instructions, as a turn of the role `system`.
+    """
 
     text: str
     user: str
     messages: int
     images: int
+    turns: tuple[Turn, ...] = ()
 
     def entries(self) -> list[Entry]:
         """Return the customer texts inside the last user message, without the envelope around them."""
@@ -38,16 +50,26 @@ class Prompt(NamedTuple):
 def read_prompt(items: Any, *instructions: Any) -> Prompt:
     """Read `input` of responses and decisions or `messages` of chat; instructions are counted, never judged."""
     texts = [text for part in instructions if part for text in [part if isinstance(part, str) else _compact(part)]]
+    turns = [Turn("system", part) for part in instructions if part and isinstance(part, str)]
     if isinstance(items, str):
-        return Prompt("\n".join([*texts, items]), items, 1 + bool(texts), 0)
+        turns.append(Turn("user", items))
+        return Prompt("\n".join([*texts, items]), items, 1 + bool(texts), 0, tuple(turns))
     user, images = "", 0
     for item in items or []:
         text, pictures = _read_item(item)
         images += pictures
         texts.append(text)
+        turns.append(Turn(_role_of(item), text))
         if isinstance(item, dict) and item.get("role") == "user" and text:
             user = text
-    return Prompt("\n".join(texts), user, max(1, len(items or [])), images)
+    return Prompt("\n".join(texts), user, max(1, len(items or [])), images, tuple(turns))
+
+
+def _role_of(item: Any) -> str:
+    role = item.get("role") if isinstance(item, dict) else "user"
+    if role is None:
+        role = "tool" if str(item.get("type", "")).endswith("_output") else "assistant"
+    return {"developer": "system", "function": "tool"}.get(role, role)
 
 
 def _read_item(item: Any) -> tuple[str, int]:
@@ -55,7 +77,11 @@ def _read_item(item: Any) -> tuple[str, int]:
         return item, 0
     if not isinstance(item, dict):
         return "", 0
+    if item.get("type") == "compaction":
+        return base64.b64decode(item.get("encrypted_content") or "").decode("utf-8", "replace"), 0
     content = item.get("content", item.get("output", item.get("arguments", item.get("input", ""))))
+    if item.get("tool_calls"):
+        return "\n".join([str(content or ""), *(_compact(one.get("function")) for one in item["tool_calls"])]), 0
     if isinstance(content, str):
         return content, 0
     texts, images = [], 0

@@ -29,8 +29,13 @@ _MOST_ENUM_VALUES = 1_000
 _MOST_CHARACTERS = 120_000
 
 
-def find_fault(schema: Any) -> str | None:
-    """Return why a schema cannot be used in strict mode, or None (contract of 2026-11-20, section 2.5)."""
+def find_fault(schema: Any, *, string_lengths: bool = True) -> str | None:
+    """Return why a schema cannot be used in strict mode, or None (contract of 2026-11-20, section 2.5).
+
+    Whether minLength and maxLength are taken is not settled there: `string_lengths` says it.
+    """
+    if not string_lengths and re.search(r"'(?:min|max)Length':", str(schema)):
+        return "In context=(), 'minLength' and 'maxLength' are not permitted."
     if not isinstance(schema, dict) or schema.get("type") != "object" or "anyOf" in schema:
         return "schema must be a JSON Schema of 'type: \"object\"', got another type or a union."
     counts = {"properties": 0, "enum": 0, "characters": 0}

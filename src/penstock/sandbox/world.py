@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal
@@ -14,7 +15,9 @@ import msgspec
 from penstock.base.clock import Clock
 from penstock.base.types import Usage
 
-FaultKind = Literal["status", "slow", "hang", "drop", "lost", "malformed", "html"]
+_TIER = re.compile(rb'"service_tier"\s*:\s*"(\w+)"')
+
+FaultKind = Literal["status", "slow", "hang", "drop", "lost", "malformed", "html", "cut", "error"]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -23,6 +26,9 @@ class Fault(msgspec.Struct, frozen=True):
     `kind`: `status` answers `status` and `code`; `slow` waits `seconds`, then answers; `hang` does and bills
     the work, then is silent for `seconds`; `drop` closes without doing the work; `lost` does and bills the
     work, then cuts the answer off; `malformed` answers 200 with cut JSON; `html` answers a gateway's page.
+    Only OpenAI's streams: `cut` ends one in the middle without its last event, `error` with an error event
+    (without a stream: a response that failed); `slow` spreads the seconds over it, `hang` waits in the middle.
+    `param`, `headers` and `retry` (how `seconds` is told) shape OpenAI's `status` faults.
     `after` matching calls pass unharmed first; `times` is how often it strikes at most; `rate` is its chance.
     """
 
@@ -35,6 +41,9 @@ class Fault(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     status: int | None = None
     code: str | None = None
+    param: str | None = None
+    retry: Literal["both", "seconds", "ms", "date"] = "both"
+    headers: dict[str, str] = {}
 
 
 class Billed(msgspec.Struct, frozen=True):
@@ -46,6 +55,7 @@ class Billed(msgspec.Struct, frozen=True):
     usage: Usage
     client_request_id: str
     at: float
+    tier: str = "default"
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -150,7 +160,8 @@ class World:
         self.billed_usage[model] = self.billed_usage.get(model, Usage()) + usage
         if self.billed.maxlen:
             digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-            self.billed.append(Billed(operation, digest, model, usage, client_request_id, self.clock.now()))
+            tier = _tier_of(body)
+            self.billed.append(Billed(operation, digest, model, usage, client_request_id, self.clock.now(), tier))
 
     def wrote(self, vendor: str, operation: str, target: str, fields: tuple[str, ...]) -> None:
         """Log an accepted write; only names of fields are kept, never their values."""
@@ -175,6 +186,13 @@ class World:
         self.billed_usage.clear()
         self.writes.clear()
         self.written.clear()
+
+
+def _tier_of(body: bytes) -> str:
+    """Return the service tier that is billed for a request."""
+    found = _TIER.search(body) if b'"service_tier"' in body else None
+    tier = found[1].decode() if found else "default"
+    return {"priority": "fast", "flex": "flex", "fast": "fast", "ultrafast": "ultrafast"}.get(tier, "default")
 
 
 async def cut_connection(scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]]) -> None:
