@@ -94,8 +94,7 @@ class Replies:
         """Tell whether the process that began to answer has gone without an answer."""
         if session == self._store.session:
             return False
-        alive = {row[0] for row in await self._store.read("open_sessions")}
-        return session not in alive or session in await self._store.dead_sessions()
+        return bool(await self._store.find_dead([session]))
 
     async def _keep(self, who: str, key: str, response: Response) -> None:
         if response.status_code >= 500 or response.status_code in _PASSING or not hasattr(response, "body"):

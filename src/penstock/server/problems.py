@@ -36,7 +36,7 @@ STATUSES = {
     "run.unknown": 404,
     "run.already-running": 409,
     "event.unknown": 404,
-    "outbox.full": 429,
+    "events.queue-full": 429,
     "store.full": 503,
     "store.locked": 503,
     "store.unusable": 503,
@@ -45,7 +45,7 @@ STATUSES = {
 }
 """Where the code says more than the kind of error; everything else has the status of its kind."""
 
-WAITS = {"request.busy": 1, "outbox.full": 5, "webhook.not-kept": 30, "idempotency.in-progress": 1}
+WAITS = {"request.busy": 1, "events.queue-full": 5, "webhook.not-kept": 30, "idempotency.in-progress": 1}
 """Seconds until another try, where the error itself does not know."""
 LATER = 10
 

@@ -1,0 +1,133 @@
+"""The application: every route of a workspace behind one gate, and the loops that work beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from starlette.responses import Response
+
+from penstock.base.errors import PenstockError
+from penstock.runtime.inbox import Inbox
+from penstock.server.api import Api
+from penstock.server.auth import Tokens
+from penstock.server.desk import RunDesk
+from penstock.server.doors import Call, Door, reply
+from penstock.server.gate import Gate, Receive, Send
+from penstock.server.health import Health
+from penstock.server.idempotency import Replies
+from penstock.server.metrics import Metrics
+from penstock.server.openapi import build_document
+from penstock.server.runs import Runs
+from penstock.server.webhooks import Webhooks
+from penstock.workspace import Workspace
+
+FORGET_SECONDS = 3600.0
+"""Between looks for kept answers that are too old."""
+
+
+class App:
+    """One workspace as an ASGI application."""
+
+    def __init__(
+        self, workspace: Workspace, *, tokens: Tokens | None, report: Callable[[PenstockError], None] | None = None
+    ) -> None:
+        """Wire the rooms; without `tokens` everybody who reaches it on this machine may do everything."""
+        store, clock = workspace.store, workspace.clock
+        self.workspace = workspace
+        self.draining = asyncio.Event()
+        self.inbox = Inbox(store, clock)
+        self.desk = RunDesk(workspace)
+        self.metrics = Metrics(store, clock)
+        self._replies = Replies(store, clock)
+        self._stop = asyncio.Event()
+        self.doors = build_doors(self)
+        self._gate = Gate(
+            self.doors,
+            clock=clock,
+            tokens=tokens,
+            replies=self._replies,
+            metrics=self.metrics,
+            draining=self.draining,
+            folder=str(workspace.folder.resolve()),
+            report=report or (lambda _: None),
+        )
+        self._watch_queues()
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request, or follow the life of the server around it."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._gate(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with self.running():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have the loops at work; at the end they finish what they began."""
+        loops = [asyncio.create_task(self.inbox.run(self._stop)), asyncio.create_task(self._forget_old())]
+        try:
+            yield
+        finally:
+            self.drain()
+            self._stop.set()
+            await self.desk.wait()
+            loops[1].cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+
+    def drain(self) -> None:
+        """Take no new work: streams end, runs end softly, `/readyz` says no."""
+        self.draining.set()
+        self.desk.stop_all()
+
+    async def _forget_old(self) -> None:
+        while True:
+            with suppress(PenstockError):  # the store is full or away: the next look comes
+                await self._replies.forget_old()
+            await self.workspace.clock.sleep(FORGET_SECONDS)
+
+    def _watch_queues(self) -> None:
+        async def runs() -> dict[tuple[str, ...], int]:
+            rows = await self.workspace.store.read("count_runs")
+            return {(str(state),): int(count) for state, count in rows}
+
+        async def messages() -> dict[tuple[str, ...], int]:
+            return dict((await self.inbox.counts()).items())
+
+        self.metrics.watch("penstock_runs", "Runs of flows by state.", ("state",), runs)
+        self.metrics.watch(
+            "penstock_inbox_messages", "Webhook messages by type and state.", ("type", "state"), messages
+        )
+
+
+def build_app(
+    workspace: Workspace, *, tokens: Tokens | None, report: Callable[[PenstockError], None] | None = None
+) -> App:
+    """Return the application of an open workspace; `report` gets the defects that it met."""
+    return App(workspace, tokens=tokens, report=report)
+
+
+def build_doors(app: App) -> list[Door]:
+    """Return every route of the service."""
+    workspace = app.workspace
+    doors = [
+        *Api(workspace).doors(),
+        *Runs(workspace, app.desk, app.draining).doors(),
+        *Webhooks(app.inbox, workspace.settings, workspace.clock).doors(),
+        *Health(workspace.store, workspace.clock, app.draining).doors(),
+        *app.metrics.doors(),
+    ]
+
+    async def document(_call: Call) -> Response:
+        return reply(build_document(doors))
+
+    doors.append(Door("GET", "/openapi.json", document, "This document.", "work"))
+    return doors
