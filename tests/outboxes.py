@@ -17,6 +17,7 @@ from penstock.runtime.store import Store
 
 DAY = 86_400
 START = 1_795_000_000.0
+PIXEL = "SandboxPixelId00000001"
 
 
 class Desk:
@@ -27,13 +28,20 @@ class Desk:
         self.outbox = Outbox(store, clock, memory_seconds=30 * DAY, queue_limit=1_000_000)
         self.destination = 0
 
-    def entry(self, event_id: str, *, name: str = "order_created", age: float = 60.0, **more: Any) -> Entry:
+    def entry(
+        self, event_id: str, *, name: str = "order_created", age: float = 60.0, is_bad: bool = False, **more: Any
+    ) -> Entry:
         happened = int((self.clock.now() - age) * 1000)
-        body = f'{{"id":"{event_id}","type":"{name}","timestamp_ms":{happened},"data":{{"type":"contents"}}}}'
+        shape = "contents" if name == "order_created" else "customer_action"
+        data = "{}" if is_bad else f'{{"type":"{shape}"}}'
+        body = (
+            f'{{"id":"{event_id}","type":"{name}","timestamp_ms":{happened},"data":{data},"action_source":"web",'
+            f'"source_url":"https://shop.example/"}}'
+        )
         values = {"destination": self.destination, "is_trial": False, **more}
         return Entry(
             number=self.store.next_number(),
-            pixel="px",
+            pixel=PIXEL,
             event_id=event_id,
             name=name,
             happened_ms=happened,
@@ -100,7 +108,7 @@ async def open_desk(place: Path | str) -> AsyncIterator[Desk]:
     store = await Store.open(place, clock)
     try:
         desk = Desk(store, clock, place)
-        desk.destination = await desk.outbox.find_destination("conversions", "px", False)
+        desk.destination = await desk.outbox.find_destination("conversions", PIXEL, False)
         yield desk
     finally:
         await store.close()

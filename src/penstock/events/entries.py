@@ -70,6 +70,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     number: int
     body: bytes
+    traits: int = 0
+    attempts: int = 0
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -109,11 +111,15 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What waits for one destination, counted up to a limit: events, bytes, and since when the oldest waits."""
+    """What waits for one destination, counted up to a limit: events, bytes, and since when the oldest waits.
+
+    `first_ms` is when the one nearest to expiry happened.
+    """
 
     events: int
     bytes: int
     oldest: float | None
+    first_ms: int | None
 
 
 def pack(numbers: Sequence[int]) -> bytes:

@@ -6,7 +6,7 @@ decided in `batching` and `delivery`; here stands only what is true of each even
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from penstock.base.clock import Clock
 from penstock.base.types import Problem
@@ -35,6 +35,7 @@ class Outbox:
         self.clock = clock
         self.memory_seconds = memory_seconds
         self.queue_limit = queue_limit
+        self._stranded: dict[int, list[int]] = {}
 
     async def accept(self, entries: Sequence[Entry], *, batch: int = 0) -> list[Receipt]:
         """Write entries; returns one receipt each, in order, when they are on disk.
@@ -55,7 +56,7 @@ class Outbox:
     async def load(self, destination: int, limit: int) -> Load:
         """Count what may be sent now, up to `limit` events."""
         rows = await self.store.read("event_load", destination=destination, newest=self._newest(), limit=limit)
-        return Load(int(rows[0][0]), int(rows[0][1]), rows[0][2])
+        return Load(int(rows[0][0]), int(rows[0][1]), rows[0][2], rows[0][3])
 
     async def claim(self, destination: int, limit: int, bytes_limit: int, cause: str) -> Batch | None:
         """Stamp the events nearest to expiry as a batch of this process, while expired ones end with `cause`.
@@ -74,25 +75,31 @@ class Outbox:
             bytes_limit=bytes_limit,
             cause=cause,
         )
-        numbers = await self.store.batch(writes.claim, order, lambda claimed: self.give_back(order.batch, claimed))
+        numbers = await self.store.batch(writes.claim, order, lambda claimed: self.strand(order.batch, claimed))
         if not numbers:
             return None
         try:
             return await self.read_batch(order.batch, destination, numbers)
         except BaseException:
-            self.give_back(order.batch, numbers)
+            self.strand(order.batch, numbers)
             raise
 
-    def give_back(self, batch: int, numbers: Sequence[int]) -> None:
-        """Let a batch wait again whose claimer was cancelled; nothing waits for this write."""
-        if numbers:
-            self.store.post(writes.release, self._release(batch, numbers, None, tried=0))
+    def strand(self, batch: int, numbers: Iterable[int]) -> None:
+        """Remember a batch that ended in an error or was cancelled; `mend` lets its events wait again."""
+        self._stranded[batch] = list(numbers)
+
+    async def mend(self) -> None:
+        """Let the events of stranded batches wait again; what cannot be written now stays for the next time."""
+        problem = Problem("events.interrupted", "sending was interrupted before an answer was kept")
+        for batch, numbers in list(self._stranded.items()):
+            await self.release(batch, numbers, problem)
+            self._stranded.pop(batch, None)
 
     async def read_batch(self, batch: int, destination: int, numbers: Sequence[int]) -> Batch:
         """Read the bodies of claimed events, in the order of `numbers`."""
         rows = await self.store.look(lambda tx: tx.fetch_keys("event_bodies", list(numbers)))
-        bodies = {int(number): bytes(body) for number, body in rows}
-        return Batch(batch, destination, [Item(number, bodies[number]) for number in numbers])
+        items = {int(number): Item(int(number), bytes(body), traits, tried) for number, body, traits, tried in rows}
+        return Batch(batch, destination, [items[number] for number in numbers])
 
     async def record(self, attempt: Attempt, settled: Sequence[Settled], *, is_last: bool) -> None:
         """Write a request with its answer, and the events that it settles; `is_last` ends the batch."""
@@ -100,11 +107,9 @@ class Outbox:
 
     async def release(self, batch: int, numbers: Sequence[int], problem: Problem, *, tried: int = 1) -> None:
         """Let events wait again outside of a batch; `problem` is why they were not settled."""
-        await self.store.batch(writes.release, self._release(batch, numbers, problem, tried))
-
-    def _release(self, batch: int, numbers: Sequence[int], problem: Problem | None, tried: int) -> writes.Release:
-        changes = [self.store.next_number() for _ in numbers] if problem is not None else []
-        return writes.Release(batch, numbers, changes, problem, self.clock.now(), tried)
+        changes = [self.store.next_number() for _ in numbers]
+        order = writes.Release(batch, numbers, changes, problem, self.clock.now(), tried)
+        await self.store.batch(writes.release, order)
 
     async def expire(self, destination: int, cause: str) -> int:
         """End waiting events that are too old to be sent, a thousand at most; returns how many."""

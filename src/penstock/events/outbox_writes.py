@@ -55,12 +55,12 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Events that wait again; `changes` are ids for their history, one each, none when nothing is to be told."""
+    """Events that wait again; `changes` are ids for their history, one each."""
 
     batch: int
     numbers: Sequence[int]
     changes: Sequence[int]
-    problem: Problem | None
+    problem: Problem
     at: float
     tried: int
 
@@ -250,13 +250,11 @@ def release(tx: Tx, items: Sequence[Release]) -> list[None]:
     changes: list[dict[str, Any]] = []
     for item in items:
         kept = tx.fetch_keys("release_events", list(item.numbers), batch=item.batch, tried=item.tried)
-        problem = item.problem
-        if problem is not None:
-            common = {"at": item.at, "state": "waiting", "code": problem.code, "problem": encode_problem(problem)}
-            changes += [
-                {"id": change, "number": int(number), "batch": item.batch, **common}
-                for change, (number,) in zip(item.changes, kept, strict=False)
-            ]
+        why = {"code": item.problem.code, "problem": encode_problem(item.problem)}
+        changes += [
+            {"id": change, "number": int(number), "batch": item.batch, "at": item.at, "state": "waiting", **why}
+            for change, (number,) in zip(item.changes, kept, strict=False)
+        ]
         tx.run("end_event_batch", {"id": item.batch})
     if changes:
         tx.run_many("insert_event_change", changes)

@@ -39,7 +39,8 @@ insert into event_bodies (number, body, notes) values (:number, :body, :notes);
 -- name: known_events
 select e.event_id, e.name, d.pixel, e.number from events e
 join event_destinations d on d.id = e.destination
-where e.event_id in (:keys) and e.queued_at >= :since and e.state in ('waiting', 'delivered') and d.validate_only = 0;
+where e.event_id in (:keys) and e.queued_at >= :since and e.state in ('waiting', 'delivered', 'opted out')
+  and d.validate_only = 0;
 
 -- name: count_waiting_events
 select coalesce(sum(events), 0) from event_counts where state = 'waiting';
@@ -55,8 +56,8 @@ from event_counts c join event_destinations d on d.id = c.destination
 where c.events <> 0 and c.day >= :since order by c.day, d.id, c.name, c.state, c.code;
 
 -- name: event_load
-select count(*), coalesce(sum(size), 0), min(queued_at) from (
-  select size, queued_at from events
+select count(*), coalesce(sum(size), 0), min(queued_at), min(happened_ms) from (
+  select size, queued_at, happened_ms from events
   where destination = :destination and state = 'waiting' and batch = 0 and happened_ms <= :newest
   order by happened_ms, number limit :limit
 ) as nearest;
@@ -86,7 +87,8 @@ update event_batches set session = '' where id = :id;
 select session, id, members from event_batches where session <> '';
 
 -- name: event_bodies
-select number, body from event_bodies where number in (:keys);
+select b.number, b.body, e.traits, e.attempts from event_bodies b join events e on e.number = b.number
+where b.number in (:keys);
 
 -- name: settle_events
 update events set state = :state, code = :code, problem = :problem, settled_at = :at, attempts = attempts + 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from outboxes import Desk, open_desk
+from outboxes import PIXEL, Desk, open_desk
 from penstock.base.errors import StoppedError
 from penstock.base.types import Problem
 from penstock.events.entries import Settled
@@ -57,7 +57,7 @@ async def test_a_refused_event_may_come_again_with_the_same_id(desk: Desk) -> No
 
 
 async def test_an_event_that_is_only_validated_is_no_first_copy(desk: Desk) -> None:
-    trial = await desk.outbox.find_destination("conversions", "px", True)
+    trial = await desk.outbox.find_destination("conversions", PIXEL, True)
     await desk.put("a", destination=trial, is_trial=True)
     (real,) = await desk.put("a")
     assert real.state == "waiting"
