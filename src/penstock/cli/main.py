@@ -107,6 +107,8 @@ class _Lazy(click.Group):
         "sandbox": ("penstock.cli.sandbox", "sandbox", "Serve the emulated vendors; plan faults."),
         "settings": ("penstock.cli.doctor", "settings", "Show settings and where they come from."),
         "evaluate": ("penstock.cli.evaluate", "evaluate", "Measure sentiment against labelled texts."),
+        "serve": ("penstock.cli.serve", "serve", "Serve everything over HTTP."),
+        "tokens": ("penstock.cli.serve", "tokens", "Who may use the HTTP service."),
         "worker": ("penstock.cli.flows", "worker", "Work on flows that other processes started (PostgreSQL)."),
     }
 
