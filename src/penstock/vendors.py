@@ -1,4 +1,4 @@
-"""The vendors of one workspace, or their emulators in this process: HTTP, OpenAI and Brevo, opened when first used."""
+"""The vendors of one workspace, or their emulators in this process: named connections, opened when first used."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from penstock.base.addresses import find_public_addresses
 from penstock.base.clock import Clock
 from penstock.base.errors import SettingsError
 from penstock.base.settings import Settings
 from penstock.runtime.brevo_calls import BrevoCaller
+from penstock.runtime.connections import Book, Connection
+from penstock.runtime.keys import read_key, read_secret
 from penstock.vendor.ads import Ads
 from penstock.vendor.conversions import Conversions
+from penstock.vendor.deployments import Deployments
 from penstock.vendor.http import Http
 from penstock.vendor.openai import OpenAI
 
@@ -49,9 +54,13 @@ class Vendors:
         """State of the emulated Brevo account, when it runs inside this process."""
         self.ad_account: Any = None
         """State of the emulated OpenAI ad account, when it runs inside this process."""
+        self.deployments: dict[str, str] = {}
+        """Deployments of the emulated Azure, when it runs inside this process."""
         self.http = Http(apps=self._stand_ins(folder, at_end))
+        self.book = Book(settings)
         self.connections: dict[str, OpenAI] = _Connections(self)
-        self._brevo: BrevoCaller | None = None
+        self._brevo: dict[str, BrevoCaller] = {}
+        self._pinned: list[Http] = []
 
     def _stand_ins(self, folder: Path, at_end: Callable[[Callable[[], None]], Any]) -> dict[str, Any]:
         if not self.is_sandbox or self.settings.get("sandbox-url"):
@@ -61,6 +70,7 @@ class Vendors:
         from penstock.sandbox.brevo_limits import BrevoLimits
         from penstock.sandbox.keep import load_account, save_account
         from penstock.sandbox.openai import build_openai_app
+        from penstock.sandbox.openai_azure import AzureDoor
         from penstock.sandbox.world import World
 
         self.world = World(self.clock)
@@ -69,7 +79,8 @@ class Vendors:
         path = folder / ".penstock" / "sandbox-brevo.json"
         load_account(account, path)
         at_end(lambda: save_account(account, path))
-        openai = build_openai_app(self.world, tier=str(self.settings.get("openai.tier")))
+        openai = AzureDoor(build_openai_app(self.world, tier=str(self.settings.get("openai.tier"))))
+        self.deployments = openai.deployments
         return {SANDBOX_OPENAI: openai, "api.brevo.com": brevo, **self._stand_in_ads(folder, at_end)}
 
     def _stand_in_ads(self, folder: Path, at_end: Callable[[Callable[[], None]], Any]) -> dict[str, Any]:
@@ -84,56 +95,109 @@ class Vendors:
         at_end(lambda: save_ad_account(account, path))
         return {SANDBOX_CONVERSIONS: conversions, SANDBOX_ADS: build_ads_app(account)}
 
-    def _address(self, vendor: str, real: str, stand_in: str) -> str:
-        url = self.settings.get("sandbox-url")
-        if not self.is_sandbox:
-            return str(self.settings.get(real))
-        return f"{str(url).rstrip('/')}/{vendor}" if url else stand_in
+    async def close(self) -> None:
+        """Close every pool."""
+        for http in (self.http, *self._pinned):
+            await http.close()
 
-    def open_openai(self) -> OpenAI:
-        """Return the connection to OpenAI; raises `SettingsError` when the key is missing."""
-        is_real = not self.is_sandbox
+    def _stand_in(self, vendor: str, host: str) -> str:
+        """Return where an emulator answers: on the served sandbox, or inside this process."""
+        url = self.settings.get("sandbox-url")
+        return f"{str(url).rstrip('/')}/{vendor}" if url else f"https://{host}"
+
+    def _reach(self, connection: Connection) -> Http:
+        """Return the pool for a connection; one from outside keeps to the public addresses that it has now."""
+        if not connection.public_only:
+            return self.http
+        addresses = find_public_addresses(connection.url)
+        http = Http(pins={urlsplit(connection.url).hostname or "": addresses[0]})
+        self._pinned.append(http)
+        return http
+
+    def open_openai(self, name: str = "openai") -> OpenAI:
+        """Return a connection that takes operations; raises `SettingsError` when there is none, or no key."""
+        connection = self.book.find_for_calls(name)
+        names = Deployments({model: own for own, model in connection.models.items()}, connection.api_version)
+        timeout = connection.timeout or float(self.settings.get("openai.timeout"))
+        if self.is_sandbox:
+            return self._open_emulated(connection, names, timeout)
         return OpenAI(
-            self.http,
-            str(self.settings.require("openai.api-key")) if is_real else "sk-sandbox",
-            base_url=self._address("openai/v1", "openai.base-url", f"https://{SANDBOX_OPENAI}/v1"),
-            organization=self.settings.get("openai.organization") if is_real else None,
-            project=self.settings.get("openai.project") if is_real else None,
-            timeout=float(self.settings.get("openai.timeout")),
+            self._reach(connection),
+            read_key(connection, self.settings, self.clock),
+            base_url=connection.url,
+            organization=connection.organization or None,
+            project=connection.project or None,
+            timeout=timeout,
+            name=name,
+            key_header=connection.key_header,
+            deployments=names,
         )
 
-    def open_brevo(self) -> BrevoCaller:
-        """Return the one paced connection to Brevo; raises `SettingsError` when the key is missing."""
-        if self._brevo is None:
+    def _open_emulated(self, connection: Connection, names: Deployments, timeout: float) -> OpenAI:
+        """Return the emulator in place of a connection's own endpoint, in the same form."""
+        path = "/v1" if connection.kind != "azure" or not connection.api_version else ""
+        root = self._stand_in("openai", SANDBOX_OPENAI)
+        if connection.kind == "azure":
+            self.deployments.update(connection.models)
+        else:
+            names = Deployments()  # the emulator knows models by their own names
+        return OpenAI(
+            self.http,
+            "sk-sandbox",
+            base_url=root + path,
+            timeout=timeout,
+            name=connection.name,
+            key_header=connection.key_header,
+            deployments=names,
+        )
+
+    def open_brevo(self, name: str = "brevo") -> BrevoCaller:
+        """Return the one paced connection to a Brevo account; raises `SettingsError` when the key is missing."""
+        if name not in self._brevo:
             from penstock.vendor.brevo import Brevo
 
+            connection = self._find(name, "brevo")
             client = Brevo(
                 self.http,
-                "xkeysib-sandbox" if self.is_sandbox else str(self.settings.require("brevo.api-key")),
-                base_url=self._address("brevo/v3", "brevo.base-url", "https://api.brevo.com/v3"),
-                timeout=float(self.settings.get("brevo.timeout")),
+                "xkeysib-sandbox" if self.is_sandbox else read_secret(connection, self.settings),
+                base_url=self._stand_in("brevo", "api.brevo.com") + "/v3" if self.is_sandbox else connection.url,
+                timeout=connection.timeout or float(self.settings.get("brevo.timeout")),
             )
-            self._brevo = BrevoCaller(client, self.clock)
-        return self._brevo
+            self._brevo[name] = BrevoCaller(client, self.clock)
+        return self._brevo[name]
 
-    def open_conversions(self, *, pixel_id: str | None = None, api_key: str | None = None) -> Conversions:
-        """Return the connection to the Conversions API; an own Pixel ID or key stands over the setting.
+    def open_conversions(
+        self, *, name: str = "conversions", pixel_id: str | None = None, api_key: str | None = None
+    ) -> Conversions:
+        """Return a connection to the Conversions API; an own Pixel ID or key stands over the connection's.
 
         Raises `SettingsError` when one is missing. The emulator takes any Pixel ID of the right form.
         """
-        default = SANDBOX_PIXEL if self.is_sandbox else None
+        connection = self._find(name, "conversions")
+        pixel_id = pixel_id or connection.pixel or (SANDBOX_PIXEL if self.is_sandbox else None)
         return Conversions(
-            self.http,
-            "sk-sandbox" if self.is_sandbox else api_key or str(self.settings.require("conversions.api-key")),
-            pixel_id=pixel_id or default or str(self.settings.require("conversions.pixel-id")),
-            base_url=self._address("conversions", "conversions.base-url", f"https://{SANDBOX_CONVERSIONS}"),
-            timeout=float(self.settings.get("conversions.timeout")),
+            self.http if self.is_sandbox else self._reach(connection),
+            "sk-sandbox" if self.is_sandbox else api_key or read_secret(connection, self.settings),
+            pixel_id=pixel_id or str(self.settings.require("conversions.pixel-id")),
+            base_url=self._stand_in("conversions", SANDBOX_CONVERSIONS) if self.is_sandbox else connection.url,
+            timeout=connection.timeout or float(self.settings.get("conversions.timeout")),
         )
+
+    def _find(self, name: str, kind: str) -> Connection:
+        connection = self.book.find(name)
+        if connection.kind != kind:
+            raise SettingsError(
+                f"the connection {name!r} is of the kind {connection.kind}, not {kind}",
+                code="connection.wrong-kind",
+                hint="`penstock connections list` shows the kind of each.",
+            )
+        return connection
 
     def open_ads(self, *, api_key: str | None = None) -> Ads:
         """Return the connection to the Ads API; raises `SettingsError` when the Advertiser key is missing."""
         key = "sk-sandbox" if self.is_sandbox else api_key or str(self.settings.require("ads.api-key"))
-        return Ads(self.http, key, base_url=self._address("ads/v1", "ads.base-url", f"https://{SANDBOX_ADS}/v1"))
+        url = self._stand_in("ads", SANDBOX_ADS) + "/v1" if self.is_sandbox else str(self.settings.get("ads.base-url"))
+        return Ads(self.http, key, base_url=url)
 
 
 class _Connections(dict[str, OpenAI]):
@@ -144,7 +208,5 @@ class _Connections(dict[str, OpenAI]):
         self._vendors = vendors
 
     def __missing__(self, name: str) -> OpenAI:
-        if name != "openai":
-            raise KeyError(name)
-        self[name] = self._vendors.open_openai()
+        self[name] = self._vendors.open_openai(name)
         return self[name]

@@ -118,7 +118,7 @@ class Workspace:
         self.corrections = await Corrections.load(self.store)
         self._closing.push_async_callback(self.corrections.save)
         self.vendors = Vendors(self.settings, self.clock, self.folder, self._closing.callback)
-        self._closing.push_async_callback(self.vendors.http.close)
+        self._closing.push_async_callback(self.vendors.close)
         self.governor = self._open_governor()
         self.caller = Caller(
             connections=self.vendors.connections,

@@ -31,6 +31,8 @@ BASE_URLS: Mapping[str, str] = {
     "brevo": "https://api.brevo.com/v3",
     "conversions": "https://bzr.openai.com",
 }
+OF_SETTINGS = ("brevo", "conversions", "openai")
+"""What the settings describe, unless the file has a connection of that name."""
 FILE = "connections.toml"
 VAULT = "vault"
 
@@ -100,7 +102,7 @@ class Connection(
 
 
 class Book:
-    """The connections of one workspace; `openai` and `brevo` are described by the settings unless the file does."""
+    """The connections of one workspace: those of the file, and those that the settings describe."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -110,7 +112,7 @@ class Book:
 
     def names(self) -> list[str]:
         """Return the names of all connections."""
-        return sorted({"openai", "brevo", *self._file()})
+        return sorted({*OF_SETTINGS, *self._file()})
 
     def find(self, name: str) -> Connection:
         """Return a connection; raises `SettingsError` for one that does not exist."""
@@ -205,6 +207,15 @@ class Book:
         if name == "brevo":
             url, timeout = str(get("brevo.base-url")), float(get("brevo.timeout"))
             return Connection(name=name, kind="brevo", base_url=url, secret=f"setting:{name}.api-key", timeout=timeout)
+        if name == "conversions":
+            return Connection(
+                name=name,
+                kind="conversions",
+                base_url=str(get("conversions.base-url")),
+                secret=f"setting:{name}.api-key",
+                pixel=str(get("conversions.pixel-id") or ""),
+                timeout=float(get("conversions.timeout")),
+            )
         return None
 
     def _file(self) -> dict[str, Connection]:

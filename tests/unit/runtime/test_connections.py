@@ -34,9 +34,9 @@ def code_of(action: Any, *arguments: Any, **named: Any) -> str:
     return caught.value.code
 
 
-def test_without_a_file_the_settings_describe_openai_and_brevo(tmp_path: Path) -> None:
+def test_without_a_file_the_settings_describe_one_connection_of_each_vendor(tmp_path: Path) -> None:
     book = open_book(tmp_path, OPENAI_API_KEY="sk-of-settings", OPENAI_ORG_ID="org-1")
-    assert book.names() == ["brevo", "openai"]
+    assert book.names() == ["brevo", "conversions", "openai"]
     found = book.find("openai")
     assert (found.kind, found.url, found.organization) == ("openai", "https://api.openai.com/v1", "org-1")
     assert read_secret(found, book.settings) == "sk-of-settings"
@@ -69,7 +69,7 @@ def test_removing_a_connection_removes_its_secret_and_leaves_the_rest_of_the_fil
     book.remove("first")
     assert "# about second" in book.path.read_text()
     book.remove("judge")
-    assert book.names() == ["brevo", "openai", "second"]
+    assert book.names() == ["brevo", "conversions", "openai", "second"]
     assert code_of(read_secret, msgspec.structs.replace(AZURE, secret="vault"), book.settings) == "vault.missing"
     assert code_of(book.remove, "judge") == "connection.unknown"
     assert code_of(book.remove, "openai") == "connection.of-settings"
