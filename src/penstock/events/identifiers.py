@@ -206,7 +206,7 @@ def take_hashed(value: Any) -> Sha256:
             "not-hashed", "is not a SHA-256 of 64 hex digits", "Map the clear value to the field without `_sha256`."
         )
     if text == _EMPTY:
-        raise _refuse("empty", "is the hash of an empty text")
+        raise _refuse("hash-of-nothing", "is the hash of an empty text", "Leave empty values out before hashing.")
     return _make(Sha256, text)
 
 

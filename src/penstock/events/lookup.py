@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.base.errors import MappingError
-from penstock.base.expression import Expression
+from penstock.base.expression import Expression, compile_value
 
 Get = Callable[[Mapping[str, Any]], Any]
 GetItem = Callable[[Any, Mapping[str, Any]], Any]
+
+_OR = re.compile(r"\s+or\s+")
 
 
 def is_blank(value: Any) -> bool:
@@ -18,11 +21,17 @@ def is_blank(value: Any) -> bool:
 
 
 def compile_record(expression: Expression) -> Get:
-    """Return what evaluates an expression over `record`; what is missing is None."""
+    """Return what evaluates an expression over `record`; what is missing is None.
+
+    `record.a or record.b` is the first of them that is not blank.
+    """
     if not expression.names:
         value = expression.evaluate({})
         return lambda _record: value
     if expression.path is None:
+        choices = _split_choices(expression)
+        if choices:
+            return _first([compile_record(one) for one in choices])
         return lambda record: _evaluate(expression, {"record": record})
     path = expression.path[1:]
     if len(path) == 1:
@@ -37,12 +46,47 @@ def compile_item(expression: Expression) -> GetItem:
         value = expression.evaluate({})
         return lambda _item, _record: value
     if expression.path is None:
+        choices = _split_choices(expression)
+        if choices:
+            return _first_of_item([compile_item(one) for one in choices])
         return lambda item, record: _evaluate(expression, {"item": item, "record": record})
     root, *rest = expression.path
     path = tuple(rest)
     if root == "record":
         return lambda _item, record: follow(path, record)
     return lambda item, _record: follow(path, item)
+
+
+def _split_choices(expression: Expression) -> list[Expression]:
+    """Return the paths of `a or b or c`, empty where an expression is anything else."""
+    parts = (
+        [compile_value("${{ " + part + " }}") for part in _OR.split(expression.text)]
+        if " or " in expression.text
+        else []
+    )
+    return parts if parts and all(part.path is not None for part in parts) else []
+
+
+def _first(gets: list[Get]) -> Get:
+    def find(record: Mapping[str, Any]) -> Any:
+        for get in gets:
+            value = get(record)
+            if value is not None and value != "":
+                return value
+        return None
+
+    return find
+
+
+def _first_of_item(gets: list[GetItem]) -> GetItem:
+    def find(item: Any, record: Mapping[str, Any]) -> Any:
+        for get in gets:
+            value = get(item, record)
+            if value is not None and value != "":
+                return value
+        return None
+
+    return find
 
 
 def follow(path: tuple[str | int, ...], value: Any) -> Any:

@@ -23,7 +23,16 @@ from penstock.events.mapping_file import Plan, read_mapping
 from penstock.events.moment import moment_reader
 from penstock.events.people import compile_people
 from penstock.events.validate import check_event, check_moment
-from penstock.events.values import has_email, read_flag, read_opaque, read_origin, read_text, read_url, refuse
+from penstock.events.values import (
+    find_oppref,
+    has_email,
+    read_flag,
+    read_opaque,
+    read_origin,
+    read_text,
+    read_url,
+    refuse,
+)
 
 __all__ = ["Mapped", "Mapping", "Refusal", "load_mapping"]
 
@@ -67,6 +76,7 @@ class Mapping:
         self._source = self._get("action_source")
         self._custom_name = self._get("custom_event_name")
         self._oppref = self._get("oppref")
+        self._landing = self._get("landing_url")
         self._opt_out = self._get("opt_out")
         overrides = (("pixel", plan.pixel), ("connection", plan.connection), ("validate_only", plan.validate_only))
         self._overrides = [(name, compile_record(one)) for name, one in overrides if one is not None]
@@ -133,6 +143,8 @@ class Mapping:
         url = self._read_source_url(record, action_source, draft)
         data = self._cart.fill(kind.shape, record, draft)
         oppref = self._optional(record, "oppref", self._oppref, read_opaque, draft, "")
+        if not oppref and self._landing is not None:
+            oppref = find_oppref(self._landing(record))
         opt_out = self._optional(record, "opt_out", self._opt_out, read_flag, draft, False)
         if id_ is None or moment is None:
             return None

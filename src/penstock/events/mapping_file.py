@@ -26,8 +26,12 @@ _CHOICES = {
     "timestamp_unit": ("auto", "s", "ms", "us", "iso"),
 }
 _FLAGS = ("automap", "translate")
-_OWN = ("id", "timestamp", "custom_event_name", "source_url", "action_source", "oppref", "opt_out", "consent")
-"""Fields beside those of `user` and `data`; `consent` decides whether an event may be sent at all."""
+_OWN = (
+    "id", "timestamp", "custom_event_name", "source_url", "action_source", "oppref", "landing_url", "opt_out",
+    "consent",
+)  # fmt: skip
+"""Fields beside those of `user` and `data`; `consent` decides whether an event may be sent at all,
+`landing_url` gives `oppref` where that is blank."""
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -18,6 +18,8 @@ from penstock.events.values import CLEAR
 Step = Callable[[Mapping[str, Any], Draft], None]
 Take = Callable[[Any], str]
 
+_SILENT = frozenset({"identifier.empty", "event.empty", "event.no-device"})
+
 
 def compile_people(plan: Plan, contract: Contract) -> list[Step]:
     """Return one step per identifier that the mapping, or automapping, may find."""
@@ -67,7 +69,7 @@ def _hashed_step(target: str, sources: list[tuple[str, Get, Take]], most: int, *
                 try:
                     digest = take(one)
                 except MappingError as error:
-                    _note(draft, field, one, error)
+                    _note(draft, field, error)
                     continue
                 if digest not in found and len(found) < most:
                     found.append(digest)
@@ -91,7 +93,7 @@ def _list_step(target: str, sources: list[tuple[str, Get, Take]], most: int) -> 
                 try:
                     text = take(one)
                 except MappingError as error:
-                    _note(draft, field, one, error)
+                    _note(draft, field, error)
                     continue
                 if text not in found and len(found) < most:
                     found.append(text)
@@ -112,14 +114,14 @@ def _single_step(target: str, sources: list[tuple[str, Get, Take]]) -> Step:
             try:
                 draft.user[target] = take(value)
             except MappingError as error:
-                _note(draft, field, value, error)
+                _note(draft, field, error)
                 continue
             return
 
     return step
 
 
-def _note(draft: Draft, field: str, value: Any, error: MappingError) -> None:
-    """Warn of a value that is left out, unless it is only blanks."""
-    if not (isinstance(value, str) and not value.strip()):
+def _note(draft: Draft, field: str, error: MappingError) -> None:
+    """Warn of a value that is left out, unless it stands for nothing."""
+    if error.code not in _SILENT:
         draft.warn(field, error)

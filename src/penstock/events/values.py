@@ -11,6 +11,7 @@ from penstock.base.errors import MappingError
 from penstock.events.identifiers import looks_hashed
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*://)(?:[^/?#\s@]*@)?([^/?#\s@]+)([^?#\s]*)")
+_OPPREF = re.compile(r"[?&]oppref=([^&#\s]+)")
 _COUNTRY = re.compile(r"[A-Za-z]{2}")
 _POSTAL = re.compile(r"[\w \-]{1,32}")
 _DEVICE = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -88,6 +89,12 @@ def read_url(value: Any) -> str:
         raise refuse("bad-url", "has no scheme and host", "Write https://shop.example/path.")
     scheme, host, path = found.groups()
     return scheme + host + path
+
+
+def find_oppref(url: Any) -> str:
+    """Return the click reference of a landing address as it stands there, never decoded; empty without one."""
+    found = _OPPREF.search(url) if isinstance(url, str) and is_encodable(url) else None
+    return found.group(1) if found else ""
 
 
 def read_origin(url: str) -> str:
