@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from penstock.base.clock import SystemClock
@@ -15,6 +15,7 @@ from penstock.sandbox.conversions import ConversionsApp, build_conversions_app
 from penstock.sandbox.conversions_ads import build_ads_app
 from penstock.sandbox.limits import Limit, Limiter
 from penstock.sandbox.openai import OpenAI, build_openai_app
+from penstock.sandbox.openai_azure import AzureDoor
 from penstock.sandbox.openai_models import DEFAULT_LIMITS, load_models
 from penstock.sandbox.world import Latency, World
 
@@ -28,24 +29,32 @@ BANNER = (
 )
 
 
-def build_app(world: World, *, openai: OpenAI | None = None, brevo_scale: float = 1.0) -> Switchboard:
-    """Build everything in one application.
+def build_app(
+    world: World,
+    *,
+    openai: OpenAI | None = None,
+    brevo_scale: float = 1.0,
+    deployments: Mapping[str, str] | None = None,
+) -> Switchboard:
+    """Build everything in one application; `deployments` are names of the emulated Azure, and the model of each.
 
-    `/openai/v1`, `/brevo/v3`, `/conversions/v1`, `/ads/v1` and the control paths `/_sandbox`.
+    `/openai/v1` (and Azure's `/openai/deployments`), `/brevo/v3`, `/conversions/v1`, `/ads/v1`, and `/_sandbox`.
     """
     brevo = build_brevo_app(world, limits=BrevoLimits(scale=brevo_scale))
-    return Switchboard(world, openai or build_openai_app(world), brevo, build_conversions_app(world))
+    board = Switchboard(world, openai or build_openai_app(world), brevo, build_conversions_app(world))
+    board.azure.deployments.update(deployments or {})
+    return board
 
 
 class Switchboard:
     """Hands a request to the emulator that its path names, without the path's prefix."""
 
     def __init__(self, world: World, openai: OpenAI, brevo: BrevoApp, conversions: ConversionsApp) -> None:
-        self._openai = openai
+        self.azure = AzureDoor(openai)
         self._brevo = brevo
         self._control = Control(world, openai, brevo.state, conversions.state)
         self._prefixed: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
-            "/openai/": openai,
+            "/openai/": self.azure,
             "/brevo/": brevo,
             "/conversions/": conversions,
             "/ads/": build_ads_app(conversions.state),
@@ -61,7 +70,7 @@ class Switchboard:
             scope["path"] = path[len(prefix) - 1 :]
             await self._prefixed[prefix](scope, receive, send)
         elif path.startswith("/v1/"):
-            await self._openai(scope, receive, send)
+            await self.azure(scope, receive, send)
         elif path.startswith("/v3/"):
             await self._brevo(scope, receive, send)
         else:
@@ -91,6 +100,7 @@ def serve(
     *,
     openai: OpenAI | None = None,
     brevo_scale: float = 1.0,
+    deployments: Mapping[str, str] | None = None,
 ) -> None:
     """Serve until interrupted; port 0 takes any free one. The addresses are printed once they answer."""
     import uvicorn
@@ -105,7 +115,8 @@ def serve(
             sys.stdout.write(f"PENSTOCK_ADS_BASE_URL=http://{host}:{bound}/ads/v1\n")
             sys.stdout.flush()
 
-    Announcing(make_config(build_app(world, openai=openai, brevo_scale=brevo_scale), host, port)).run()
+    app = build_app(world, openai=openai, brevo_scale=brevo_scale, deployments=deployments)
+    Announcing(make_config(app, host, port)).run()
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -121,9 +132,20 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--depth", type=float, default=60.0, help="Seconds of allowance that can be saved up.")
     parser.add_argument("--count-refused", action="store_true", help="Refused requests use the allowance too.")
     parser.add_argument("--brevo-scale", type=float, default=1.0, help="Factor on Brevo's limits; 2 is a larger plan.")
+    parser.add_argument(
+        "--deployment", action="append", default=[], type=_read_deployment, metavar="NAME=MODEL",
+        help="A deployment of the emulated Azure; each model's own name is one already.",
+    )  # fmt: skip
     parser.add_argument("--fast", action="store_true", help="One fixed answer per set of questions, rough tokens.")
     parser.add_argument("--keep", type=int, default=100_000, help="Entries that each log keeps; 0 only counts.")
     return parser.parse_args(arguments)
+
+
+def _read_deployment(text: str) -> tuple[str, str]:
+    name, sign, model = text.partition("=")
+    if not (name and sign and model):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=MODEL")
+    return name, model
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -139,7 +161,8 @@ def main(arguments: list[str] | None = None) -> None:
         world.clock, limits, default=default, depth_seconds=given.depth, count_refused=given.count_refused
     )
     openai = build_openai_app(world, limiter=limiter, fast=given.fast)
-    serve(world, given.host, given.port, openai=openai, brevo_scale=given.brevo_scale)
+    deployments = dict(given.deployment)
+    serve(world, given.host, given.port, openai=openai, brevo_scale=given.brevo_scale, deployments=deployments)
 
 
 if __name__ == "__main__":
