@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from penstock.base.addresses import find_public_addresses
 from penstock.base.clock import Clock
 from penstock.base.errors import SettingsError
 from penstock.base.settings import Settings
+from penstock.base.types import Finding
+from penstock.runtime import checks
 from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.connections import Book, Connection
 from penstock.runtime.keys import read_key, read_secret
@@ -133,6 +136,16 @@ class Vendors:
             deployments=names,
         )
 
+    def open_admin(self, name: str = "openai") -> Any:
+        """Return the organisation's own view at a connection's endpoint; raises `SettingsError` without an admin key."""
+        from penstock.vendor.admin import Admin
+
+        connection = self.book.find_for_calls(name)
+        if self.is_sandbox:
+            return Admin(self.http, "sk-admin-sandbox", base_url=self._stand_in("openai", SANDBOX_OPENAI) + "/v1")
+        key = str(self.settings.require("openai.admin-key"))
+        return Admin(self._reach(connection), key, base_url=connection.url)
+
     def _open_emulated(self, connection: Connection, names: Deployments, timeout: float) -> OpenAI:
         """Return the emulator in place of a connection's own endpoint, in the same form."""
         path = "/v1" if connection.kind != "azure" or not connection.api_version else ""
@@ -192,6 +205,21 @@ class Vendors:
                 hint="`penstock connections list` shows the kind of each.",
             )
         return connection
+
+    async def check_conversions(self, name: str = "conversions") -> list[Finding]:
+        """Look whether events would be taken, and if not, which of the known causes it is; nothing is saved."""
+        try:
+            client = self.open_conversions(name=name)
+        except SettingsError as error:
+            return [checks.missing("Conversions", error)]
+        kinds: dict[str, Callable[[], Awaitable[object]]] = {}
+        if not self.is_sandbox:
+            key = read_secret(self._find(name, "conversions"), self.settings)
+            kinds["an Advertiser key"] = self.open_ads(api_key=key).account
+            kinds["a key of the OpenAI platform"] = partial(OpenAI(self.http, key).get, "/models")
+        has_ads = self.is_sandbox or bool(self.settings.get("ads.api-key"))
+        pixels = self.open_ads().pixels if has_ads else None
+        return await checks.check_conversions(client, self.clock.now(), kinds=kinds, pixels=pixels)
 
     def open_ads(self, *, api_key: str | None = None) -> Ads:
         """Return the connection to the Ads API; raises `SettingsError` when the Advertiser key is missing."""

@@ -343,7 +343,7 @@ class Workspace:
         await stop.wait()
 
     async def check(self) -> list[Finding]:
-        """Look at store, calls, model and both vendors; changes nothing, costs nothing."""
+        """Look at store, calls, model and every vendor that is set up; changes nothing, costs nothing."""
         model = str(self.settings.get("model"))
         findings = [
             await checks.check_store(self.store),
@@ -354,7 +354,10 @@ class Workspace:
             findings += await checks.check_openai(self.vendors.open_openai(), model)
         except SettingsError as error:
             findings.append(checks.missing("OpenAI key", error))
-        return [*findings, await self._check_brevo()]
+        findings.append(await self._check_brevo())
+        if self.vendors.is_sandbox or self.settings.get("conversions.api-key"):
+            findings += await self.vendors.check_conversions()
+        return findings
 
     async def _check_brevo(self) -> Finding:
         from penstock.data.brevo import read_account
