@@ -134,9 +134,10 @@ async def test_a_project_has_its_own_limits_whatever_its_keys():
 def test_limits_come_from_the_tier_and_fall_back_to_the_common_ones():
     models = load_models()
     assert models.limits("Build")["gpt-6-luna"] == DEFAULT_LIMITS["Build"]
-    assert models.limits("Build")["text-embedding-3-small"] == Limit(rpm=3_000, tpm=1_000_000)
-    assert models.limits("Launch")["text-embedding-3-small"] == Limit(rpm=3_000, tpm=1_000_000)
-    assert models.limits("Grow")["omni-moderation-latest"] == Limit(rpm=5_000, tpm=500_000)
+    assert models.limits("Build")["text-embedding-3-small"] == Limit(rpm=3_000, tpm=1_000_000, batch_tokens=1_500_000)
+    assert models.limits("Launch")["text-embedding-3-small"].tpm == 1_000_000
+    assert models.limits("Launch")["text-embedding-3-small"].batch_tokens == 100_000_000
+    assert models.limits("Grow")["omni-moderation-latest"].tpm == 500_000
 
 
 def test_pictures_have_a_limit_of_their_own():

@@ -13,12 +13,16 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one model allows: requests, tokens and pictures per minute, requests per day; None is no limit."""
+    """What one model allows: requests, tokens and pictures per minute, requests per day; None is no limit.
+
+    `batch_tokens` are the input tokens that may wait in batches at once.
+    """
 
     rpm: float | None = None
     tpm: float | None = None
     rpd: float | None = None
     ipm: float | None = None
+    batch_tokens: float | None = None
 
 
 class Verdict(NamedTuple):

@@ -13,8 +13,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from penstock.sandbox import openai_chat, openai_list, openai_responses, openai_work
+from penstock.sandbox import openai_admin, openai_chat, openai_list, openai_media, openai_responses, openai_work
 from penstock.sandbox.limits import Headers, Limiter
+from penstock.sandbox.loopback import Deliver, post_to_loopback
 from penstock.sandbox.openai_faults import as_error, fault_headers, spoil_body, spoil_stream
 from penstock.sandbox.openai_models import DEFAULT_LIMITS, load_models
 from penstock.sandbox.openai_plain import plain_error
@@ -32,6 +33,8 @@ _PARTS: tuple[Callable[[Service], list[Route]], ...] = (
     openai_chat.make_routes,
     openai_work.make_routes,
     openai_list.make_routes,
+    openai_media.make_routes,
+    openai_admin.make_routes,
 )
 _PLAIN_OPERATIONS = ("chat", "completions", "embeddings", "models")
 _PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center><hr>gateway</body></html>"
@@ -45,15 +48,17 @@ def build_openai_app(
     fast: bool = False,
     quirks: Quirks | None = None,
     plain: bool = False,
+    deliver: Deliver = post_to_loopback,
 ) -> OpenAI:
     """Build the application; `tier` gives the limits where no `limiter` is passed.
 
     `quirks` settle what the contract leaves open. With `plain` it is a server that copies OpenAI's chat:
     any model name, other error bodies, no usage in streams, no JSON schema, only `max_tokens`, no limits.
+    `deliver` sends webhooks.
     """
     models = load_models()
     limiter = limiter or Limiter(world.clock, dict(models.limits(tier)), default=DEFAULT_LIMITS[tier])
-    service = Service(world, models, limiter, fast=fast, quirks=quirks, plain=plain)
+    service = Service(world, models, limiter, fast=fast, quirks=quirks, plain=plain, deliver=deliver)
     for make_routes in _PARTS:
         routes = make_routes(service)
         service.add([route for route in routes if not plain or route.operation in _PLAIN_OPERATIONS])
@@ -120,6 +125,8 @@ class _Exchange:
             await self._cut()
             return
         done = job if isinstance(job, Done) else job.run()
+        if not isinstance(done, Done):
+            done = await done
         if isinstance(job, Job) and done.usage is not None:
             caller = self._given.get(b"x-client-request-id", b"").decode("ascii", "replace")
             self._world.bill(self._operation, content, job.model.id, done.usage, caller)

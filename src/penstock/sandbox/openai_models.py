@@ -12,11 +12,11 @@ import msgspec
 from penstock.sandbox.limits import Limit
 
 DEFAULT_LIMITS = {
-    "Build": Limit(rpm=5_000, tpm=1_000_000),
-    "Launch": Limit(rpm=10_000, tpm=4_000_000),
-    "Grow": Limit(rpm=15_000, tpm=40_000_000),
+    "Build": Limit(rpm=5_000, tpm=1_000_000, batch_tokens=1_500_000),
+    "Launch": Limit(rpm=10_000, tpm=4_000_000, batch_tokens=100_000_000),
+    "Grow": Limit(rpm=15_000, tpm=40_000_000, batch_tokens=15_000_000_000),
 }
-"""Limits of a model whose own are not published: those of the GPT-6 pages (2026-10/11)."""
+"""Limits of a model whose own are not published: those of the GPT-6 pages (2026-10/11), and gpt-5.4's for batches."""
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -100,7 +100,8 @@ class Models:
         found = {}
         for model in self.all:
             known = [model.limits[name] for name in lower if name in model.limits]
-            found[model.id] = known[-1] if known else DEFAULT_LIMITS[tier]
+            own = known[-1] if known else DEFAULT_LIMITS[tier]
+            found[model.id] = msgspec.structs.replace(own, batch_tokens=DEFAULT_LIMITS[tier].batch_tokens)
         return found
 
 

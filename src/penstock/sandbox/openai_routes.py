@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
 from penstock.base.types import Usage
 from penstock.sandbox.limits import Limiter
+from penstock.sandbox.loopback import Deliver, post_to_loopback
 from penstock.sandbox.openai_meter import Meter
 from penstock.sandbox.openai_models import Model, Models
 from penstock.sandbox.openai_quirks import Quirks
@@ -74,7 +75,7 @@ class Job(NamedTuple):
 class Act(NamedTuple):
     """A checked request that changes something and costs nothing; it is done only when no fault prevents it."""
 
-    run: Callable[[], Done]
+    run: Callable[[], Done | Awaitable[Done]]
 
 
 Handler = Callable[[Call], Job | Act | Done]
@@ -121,6 +122,7 @@ class Service:
         fast: bool = False,
         quirks: Quirks | None = None,
         plain: bool = False,
+        deliver: Deliver = post_to_loopback,
     ) -> None:
         self.world = world
         self.models = models
@@ -130,7 +132,9 @@ class Service:
         self.plain = plain
         self.meter = Meter(world.clock, fast=fast)
         self.tokenizer = self.meter.tokenizer
+        self.deliver = deliver
         self.listeners: list[Callable[[str, str], None]] = []
+        self.watchers: list[Callable[[], None]] = []
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: list[tuple[re.Pattern[str], dict[str, Route]]] = []
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -168,7 +172,9 @@ class Service:
         try:
             route, names = self.find("POST", path)
             job = route.handler(Call(route.operation, "POST", path, names, {}, {}, content, account))
-            done = job if isinstance(job, Done) else job.run()
+            if isinstance(job, Act):
+                raise ApiError(400, f"{path} cannot be used in a batch.", code="unsupported_value", param="url")
+            done = job.run() if isinstance(job, Job) else job
         except ApiError as error:
             return Line(error.status, msgspec.json.encode(error.envelope), None, "")
         return Line(done.status, done.content, done.usage, job.model.id if isinstance(job, Job) else "")
@@ -177,6 +183,8 @@ class Service:
         """Do something when the world's clock has moved on; it happens before the next request is answered."""
         self._order += 1
         heapq.heappush(self._due, (self.world.clock.now() + seconds, self._order, action))
+        for watcher in self.watchers:
+            watcher()
 
     @property
     def next_due(self) -> float | None:
