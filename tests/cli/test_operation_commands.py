@@ -66,7 +66,7 @@ def test_a_dry_run_shows_the_request_and_buys_nothing(penstock: Callable[..., An
     [
         (["respond", "--sandbox"], "text"),
         (["respond", "Rain.", "--temperature", "hot", "--sandbox"], "temperature"),
-        (["respond", "Rain.", "--max-output-tokens", "3", "--sandbox"], "max_output_tokens"),
+        (["respond", "Rain.", "--max-tokens", "0", "--sandbox"], "max_tokens"),
         (["respond", "Rain.", "--answer-schema", "{oops", "--sandbox"], "answer_schema"),
         (["respond", "Rain.", "--answer-schema", "@missing.json", "--sandbox"], "missing.json"),
         (["respond", "Rain.", "--budget", "-1", "--sandbox"], "budget"),

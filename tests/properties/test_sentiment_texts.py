@@ -10,7 +10,8 @@ from fake_asker import choose
 from penstock.base.errors import InputError
 from penstock.features import sentiment
 from penstock.features.minimise import minimise
-from penstock.features.prompt import MAX_CHARACTERS, clean, cut, fence, join
+from penstock.features.prompt import MAX_CHARACTERS, clean, cut, join
+from penstock.operations.fence import fence
 from penstock.runtime.ask import Ask
 
 ANY_TEXT = st.text(st.characters(), max_size=200)

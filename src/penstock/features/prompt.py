@@ -1,12 +1,7 @@
-"""Text that customers wrote, made fit to stand in a request: cleaned, cut to a stated length, fenced in.
-
-What stands inside the fence is data. The fence is derived from the text, so that equal
-texts make equal requests, and nobody can write a text that contains its own fence.
-"""
+"""Text that customers wrote, made fit to stand in a request: cleaned, and cut to a stated length."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from typing import NamedTuple
@@ -29,7 +24,6 @@ _HIDDEN = re.compile(
 )
 _BREAKS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _BLANKS = re.compile(r"[^\S\n]{2,}|[^\S\n ]|\n{3,}")
-_TAG = re.compile(r"<(?=[\s/|]*(?:feedback|system|developer|assistant|user|instructions?|\|))", re.IGNORECASE)
 _WORD_END = re.compile(r"[^\w.@+\-]")
 
 
@@ -81,10 +75,3 @@ def join(parts: list[str]) -> Fenced:
         return Fenced(parts[0], truncated=False)
     head, tail = parts[0][:HEAD_CHARACTERS], parts[-1][-TAIL_CHARACTERS:]
     return Fenced(f"{head}\n[… middle left out …]\n{tail}", truncated=True)
-
-
-def fence(text: str) -> str:
-    """Return the text between marks that carry a code of its own; look-alikes of the marks inside are broken."""
-    inside = _TAG.sub("‹", text) if "<" in text else text
-    code = hashlib.blake2b(inside.encode(), digest_size=6, key=b"penstock fence").hexdigest()
-    return f"<feedback-{code}>\n{inside}\n</feedback-{code}>"

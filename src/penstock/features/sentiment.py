@@ -18,10 +18,12 @@ from penstock.base.errors import OutputError
 from penstock.features import offline
 from penstock.features.minimise import minimise
 from penstock.features.offline import Label
-from penstock.features.prompt import MAX_CHARACTERS, Fenced, cut, fence, join
+from penstock.features.prompt import MAX_CHARACTERS, Fenced, cut, join
 from penstock.features.topics import DEFAULT_TOPICS, check_topics
-from penstock.operations import decide, respond
+from penstock.operations import decide, talk
 from penstock.operations.declare import Asker, Fields, ModelChoice, Operation
+from penstock.operations.fence import fence
+from penstock.operations.parameters import Wishes
 from penstock.runtime.ask import Answer, Ask
 from penstock.vendor.tokens import count_tokens
 
@@ -146,7 +148,7 @@ def prepare(input: Input, choice: ModelChoice) -> Ask | Output:
     without_call = _judge_without_call(input, shown)
     if without_call is not None:
         return without_call
-    fenced = fence(shown.text)
+    fenced = fence(shown.text, "feedback")
     if not choice.has_decisions:
         return _build_structured(input, choice, fenced)
     questions, tokens = _questions(tuple(input.topics.items()), choice.model.id)
@@ -297,14 +299,14 @@ def _build_structured(input: Input, choice: ModelChoice, fenced: str) -> Ask:
     parts = [RUBRIC, steps, f"Labels:\n{labels}", f"Score:\n{anchors}", f"Topics:\n{topics}" if topics else ""]
     # only models that never reason return probabilities of their tokens
     extra = {"include": ["message.output_text.logprobs"], "temperature": 0} if choice.model.sampling == "yes" else {}
-    return respond.build_ask(
+    return talk.build_ask(
         operation=OPERATION.name,
         version=RULE_VERSION,
         choice=choice,
-        instructions="\n\n".join(part for part in parts if part),
-        text=fenced,
-        schema=_schema(tuple(input.topics)),
-        max_output_tokens=160 + 8 * len(input.topics),
+        talk=talk.Talk(
+            "\n\n".join(part for part in parts if part), (talk.Turn("user", fenced),), _schema(tuple(input.topics))
+        ),
+        wishes=Wishes(max_tokens=160 + 8 * len(input.topics)),
         likely_output_tokens=32 + min(len(fenced) // 8, 25),  # the frame, a topic or two, and the quoted words
         extra=extra,
     )
@@ -324,8 +326,8 @@ def _schema(topics: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _read_structured(input: Input, answer: Answer) -> Output:
-    text = respond.read_text(answer.content)
-    value = respond.read_json(text, _schema(tuple(input.topics)))
+    text = talk.read_text(answer.content)
+    value = talk.read_json(text, _schema(tuple(input.topics)))
     verdict, doubt = settle(_to_label(value["label"]), float(value["score"]), float(value["sarcastic"]))
     chance = _read_label_chance(answer.content, value["label"]) if verdict[1] == value["label"] else None
     return _write(
@@ -343,7 +345,7 @@ def _read_label_chance(content: dict[str, Any], label: str) -> float | None:
     """Return the probability of the tokens that wrote the label, None where the reply has none."""
     pieces = [
         (str(piece.get("token", "")), float(piece.get("logprob", 0.0)))
-        for part in respond.list_parts(content)
+        for part in talk.list_parts(content)
         for piece in part.get("logprobs") or ()
     ]
     whole = "".join(token for token, _ in pieces)
@@ -361,7 +363,7 @@ def _read_label_chance(content: dict[str, Any], label: str) -> float | None:
 
 def repair(ask: Ask, answer: Answer, error: OutputError) -> Ask | None:
     """Ask once more with what was wrong; a refusal stays one."""
-    return (decide.repair if ask.path == "/decisions" else respond.repair)(ask, answer, error)
+    return (decide.repair if ask.path == "/decisions" else talk.repair)(ask, answer, error)
 
 
 def fallback(input: Input) -> Output | None:

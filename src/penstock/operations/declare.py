@@ -28,8 +28,9 @@ class Fields(BaseModel):
 
 
 class ModelChoice(msgspec.Struct, frozen=True):
-    """Which model answers, over which connection and tier; `decisions` is False where an endpoint lacks that API.
+    """Which model answers, over which connection and tier.
 
+    `decisions` and `responses` are False where an endpoint lacks that API.
     `refused` are parameters that this model is known to refuse there. With `strict` a parameter that
     cannot be honoured is an error; otherwise it is left out with a warning.
     """
@@ -38,6 +39,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
     connection: str = "openai"
     tier: str = "default"
     decisions: bool = True
+    responses: bool = True
     refused: frozenset[str] = frozenset()
     strict: bool = False
 

@@ -57,7 +57,7 @@ def describe_result(operation: str, done: Done[Any], choice: ModelChoice) -> Res
 
 
 def read_finish(content: Any) -> str:
-    """Return why an answer ended, in the vendor's word: `stop`, `completed`, `length`, `max_output_tokens`, …"""
+    """Return why an answer ended, in the vendor's word, such as `stop`, `completed` or `max_output_tokens`."""
     if not isinstance(content, dict):
         return "done"
     choices = content.get("choices")

@@ -1,11 +1,16 @@
-"""JSON Schema for strict structured output: made strict before sending, and checked again on the answer."""
+"""JSON Schema for structured output: fitted to the vendor's strict mode before sending, held against the answer after.
+
+What strict mode cannot say is not lost: the answer is checked against the schema as it was given.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from math import inf, isfinite
-from typing import Any
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+import msgspec
 
 from penstock.base.errors import InputError
 
@@ -15,23 +20,86 @@ MAX_NAME_CHARACTERS = 120_000
 MAX_ENUM_VALUES = 1000
 
 _REFUSED = (
-    "allOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties",
-    "unevaluatedProperties", "unevaluatedItems", "propertyNames", "minProperties", "maxProperties", "contains",
-    "minContains", "maxContains", "uniqueItems", "prefixItems",
+    "not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties", "unevaluatedProperties",
+    "unevaluatedItems", "propertyNames", "minProperties", "maxProperties", "contains", "minContains", "maxContains",
+    "uniqueItems",
 )  # fmt: skip
+"""Words that strict mode refuses; without them the answer has more freedom, which the check afterwards takes away."""
 _DROPPED = ("default", "examples", "example", "title", "$schema", "$id", "$comment", "deprecated", "readOnly")
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 
 Schema = dict[str, Any]
 
 
+class Fitted(NamedTuple):
+    """What is sent for a schema.
+
+    `is_wrapped` when the answer stands under `value`, because the outermost must be an object;
+    `changes` has a line for each thing that strict mode wanted otherwise.
+    """
+
+    schema: Schema
+    is_strict: bool
+    is_wrapped: bool
+    changes: tuple[str, ...]
+
+
+def fit_schema(schema: Schema) -> Fitted:
+    """Fit any JSON Schema to structured output; raises `InputError` for what is no schema.
+
+    Strict mode where the schema can be said in it, otherwise the schema as it is, without strictness.
+    """
+    return _fit(msgspec.json.encode(schema))
+
+
+@lru_cache(maxsize=256)
+def _fit(encoded: bytes) -> Fitted:
+    schema = msgspec.json.decode(encoded)
+    try:
+        jsonschema_rs.meta.validate(schema)
+    except jsonschema_rs.ValidationError as error:
+        raise InputError(
+            f"the answer schema is not JSON Schema: {error.message}",
+            code="schema.invalid",
+            hint="Check the words and their kinds at json-schema.org.",
+        ) from None
+    if any(not str(reference).startswith("#") for reference in _references(schema)):
+        raise InputError(
+            "the schema refers to another document", code="schema.reference", hint="Put the definition under $defs."
+        )
+    is_wrapped = (
+        not isinstance(schema, dict) or schema.get("type") != "object" or bool({"anyOf", "oneOf"} & set(schema))
+    )
+    whole = _wrap(schema) if is_wrapped else schema
+    why = ("the outermost is no object: it stands under `value`",) if is_wrapped else ()
+    try:
+        strict, changes = make_strict(whole)
+    except InputError as error:
+        return Fitted(
+            whole, is_strict=False, is_wrapped=is_wrapped, changes=(*why, f"strict mode is off: {error.message}")
+        )
+    return Fitted(strict, is_strict=True, is_wrapped=is_wrapped, changes=(*why, *changes))
+
+
+def _wrap(schema: Any) -> Schema:
+    definitions = {"$defs": schema["$defs"]} if isinstance(schema, dict) and "$defs" in schema else {}
+    inner = {key: value for key, value in schema.items() if key != "$defs"} if isinstance(schema, dict) else schema
+    return {
+        "type": "object",
+        "properties": {"value": inner},
+        "required": ["value"],
+        "additionalProperties": False,
+        **definitions,
+    }
+
+
 def make_strict(schema: Schema) -> tuple[Schema, list[str]]:
     """Return the schema as strict mode wants it, and a line for each change that was needed.
 
     Raises `InputError` for what strict mode cannot express (OpenAI, structured outputs,
-    November 2026: closed objects, all properties required, no `allOf`, size limits).
-    Lengths of strings stay in: whether the vendor takes them is unsettled, so
-    `without_lengths` removes them from what is sent.
+    November 2026: closed objects, all properties required, size limits). Lengths of
+    strings stay in: whether the vendor takes them is unsettled, so `without_lengths`
+    removes them from what is sent.
     """
     if schema.get("type") != "object" or "anyOf" in schema or "oneOf" in schema:
         raise _refuse("$", "the outermost schema must be an object, not a choice")
@@ -59,21 +127,26 @@ def without_lengths(schema: Any) -> Any:
 def _strict(schema: Any, where: str, changes: list[str]) -> Schema:
     if not isinstance(schema, dict):
         raise _refuse(where, "`true` and `false` are not schemas in strict mode")
+    if len(schema.get("allOf", ())) == 1:  # how many tools write a reference with a description
+        schema = {**schema["allOf"][0], **{key: value for key, value in schema.items() if key != "allOf"}}
+    if "allOf" in schema:
+        raise _refuse(where, "`allOf` is not allowed in strict mode")
+    if "prefixItems" in schema:
+        raise _refuse(where, "`prefixItems` is not allowed in strict mode")
     if "$ref" in schema:
         if len(schema) > 1:
             changes.append(f"{where}: dropped what stood beside $ref")
         return {"$ref": schema["$ref"]}
-    for word in _REFUSED:
-        if word in schema:
-            raise _refuse(where, f"`{word}` is not allowed in strict mode")
-    result = {key: value for key, value in schema.items() if key not in _DROPPED}
+    result = {key: value for key, value in schema.items() if key not in (*_DROPPED, *_REFUSED)}
     if len(result) < len(schema):
-        changes.append(f"{where}: dropped {', '.join(key for key in schema if key in _DROPPED)}")
+        changes.append(f"{where}: dropped {', '.join(key for key in schema if key not in result)}")
     if result.get("format", "date") not in _FORMATS:
         changes.append(f"{where}: dropped format {result.pop('format')}")
     if "oneOf" in result:
         changes.append(f"{where}: oneOf became anyOf")
         result["anyOf"] = result.pop("oneOf")
+    if not {"type", "anyOf", "enum", "const"} & set(result):
+        raise _refuse(where, "it has no type")
     _strict_children(result, where, changes)
     return result
 
@@ -93,6 +166,8 @@ def _strict_children(result: Schema, where: str, changes: list[str]) -> None:
 
 def _close_object(result: Schema, where: str, changes: list[str]) -> None:
     properties = result.get("properties", {})
+    if isinstance(result.get("additionalProperties"), dict) or "properties" not in result:
+        raise _refuse(where, "an object with names of the model's choice")
     required = set(result.get("required", ()))
     closed = {}
     for name, part in properties.items():
@@ -155,105 +230,73 @@ def _check_size(schema: Schema) -> None:
 
 
 def check_value(schema: Schema, value: Any) -> list[str]:
-    """Return what is wrong with a JSON value, one line each; empty when it fits.
-
-    Knows the words that `make_strict` lets pass, and minLength and maxLength.
-    """
-    problems: list[str] = []
-    _check(schema, value, "$", schema, problems)
-    return problems
+    """Return what is wrong with a JSON value, one line each without the value itself; empty when it fits."""
+    errors = _validator(msgspec.json.encode(schema)).iter_errors(value)
+    return [f"{_place(error.instance_path)}: {error.message}" for error in errors]
 
 
-def _check(schema: Schema, value: Any, where: str, root: Schema, problems: list[str]) -> None:
-    while "$ref" in schema:
-        schema = _resolve(schema["$ref"], root)
-    kinds = _types(schema)
-    if kinds and not any(_IS[kind](value) for kind in kinds):
-        problems.append(f"{where}: expected {' or '.join(kinds)}")
-        return
-    if "anyOf" in schema and not any(_fits(part, value, root) for part in schema["anyOf"]):
-        problems.append(f"{where}: fits none of the allowed shapes")
-    if "enum" in schema and not any(_same(value, allowed) for allowed in schema["enum"]):
-        problems.append(f"{where}: not one of the allowed values")
-    if "const" in schema and not _same(value, schema["const"]):
-        problems.append(f"{where}: not the one allowed value")
-    if isinstance(value, str):
-        _check_text(schema, value, where, problems)
-    elif _IS["number"](value):
-        _check_number(schema, value, where, problems)
-    elif isinstance(value, list):
-        _check_array(schema, value, where, root, problems)
-    elif isinstance(value, dict):
-        _check_object(schema, value, where, root, problems)
+@lru_cache(maxsize=256)
+def _validator(encoded: bytes) -> jsonschema_rs.Validator:
+    schema = msgspec.json.decode(encoded)
+    return jsonschema_rs.validator_for(schema, mask="the value", validate_formats=True, offline=True)
 
 
-def _fits(schema: Schema, value: Any, root: Schema) -> bool:
-    problems: list[str] = []
-    _check(schema, value, "$", root, problems)
-    return not problems
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        yield from (value for key, value in schema.items() if key == "$ref" and isinstance(value, str))
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from _references(part)
 
 
-def _resolve(reference: str, root: Schema) -> Schema:
+def _place(path: list[str | int]) -> str:
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+
+
+def without_added_nulls(schema: Any, value: Any) -> Any:
+    """Return an answer without the nulls that stand for optional properties, which strict mode made required."""
+    return _prune(schema, value, schema)
+
+
+def _prune(schema: Any, value: Any, root: Any) -> Any:
+    if not isinstance(schema, dict):
+        return value
+    for branch in _branches(schema, root):
+        if isinstance(value, dict) and "properties" in branch:
+            value = _prune_object(branch, value, root)
+        elif isinstance(value, list) and "items" in branch:
+            value = [_prune(branch["items"], item, root) for item in value]
+    return value
+
+
+def _prune_object(schema: Schema, value: dict[str, Any], root: Any) -> dict[str, Any]:
+    properties, required = schema["properties"], set(schema.get("required", ()))
+    kept = {}
+    for name, item in value.items():
+        part = properties.get(name)
+        if item is None and part is not None and name not in required and not _takes_null(part, root):
+            continue
+        kept[name] = item if part is None else _prune(part, item, root)
+    return kept
+
+
+def _takes_null(schema: Any, root: Any) -> bool:
+    inlined = {**schema, "$defs": root.get("$defs", {})} if isinstance(schema, dict) else schema
+    return jsonschema_rs.is_valid(inlined, None, offline=True)
+
+
+def _branches(schema: Schema, root: Any, depth: int = 0) -> Iterator[Schema]:
+    """Yield the schema and what it refers to or offers, as far as objects and lists go."""
+    if "$ref" in schema and depth < MAX_DEPTH:
+        yield from _branches(_resolve(schema["$ref"], root), root, depth + 1)
+    yield schema
+    for word in ("anyOf", "oneOf", "allOf"):
+        for part in schema.get(word, ()):
+            if isinstance(part, dict):
+                yield from _branches(part, root, depth + 1)
+
+
+def _resolve(reference: str, root: Any) -> Schema:
     node: Any = root
     for part in reference.removeprefix("#").split("/"):
-        node = node[part.replace("~1", "/").replace("~0", "~")] if part else node
+        node = node.get(part.replace("~1", "/").replace("~0", "~"), {}) if part else node
     return dict(node)
-
-
-def _same(left: Any, right: Any) -> bool:
-    return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)
-
-
-def _check_text(schema: Schema, value: str, where: str, problems: list[str]) -> None:
-    if len(value) < schema.get("minLength", 0):
-        problems.append(f"{where}: shorter than {schema['minLength']} characters")
-    if len(value) > schema.get("maxLength", len(value)):
-        problems.append(f"{where}: longer than {schema['maxLength']} characters")
-    if "pattern" in schema and not re.search(schema["pattern"], value):
-        problems.append(f"{where}: does not match {schema['pattern']}")
-
-
-def _check_number(schema: Schema, value: float, where: str, problems: list[str]) -> None:
-    if not isfinite(value):
-        problems.append(f"{where}: not a finite number")
-        return
-    if value < schema.get("minimum", value) or value > schema.get("maximum", value):
-        problems.append(f"{where}: {value:g} is out of range")
-    if value <= schema.get("exclusiveMinimum", -inf) or value >= schema.get("exclusiveMaximum", inf):
-        problems.append(f"{where}: {value:g} is out of range")
-    step = schema.get("multipleOf")
-    if step and abs(value / step - round(value / step)) > 1e-9:
-        problems.append(f"{where}: {value:g} is not a multiple of {step:g}")
-
-
-def _check_array(schema: Schema, value: list[Any], where: str, root: Schema, problems: list[str]) -> None:
-    if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
-        problems.append(f"{where}: {len(value)} items")
-    if "items" in schema:
-        for index, item in enumerate(value):
-            _check(schema["items"], item, f"{where}[{index}]", root, problems)
-
-
-def _check_object(schema: Schema, value: dict[str, Any], where: str, root: Schema, problems: list[str]) -> None:
-    properties = schema.get("properties", {})
-    problems += [f"{where}.{name}: missing" for name in schema.get("required", ()) if name not in value]
-    for name, item in value.items():
-        if name in properties:
-            _check(properties[name], item, f"{where}.{name}", root, problems)
-        elif schema.get("additionalProperties") is False:
-            problems.append(f"{where}.{name}: not asked for")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-_IS: dict[str, Callable[[Any], bool]] = {
-    "string": lambda value: isinstance(value, str),
-    "number": _is_number,
-    "integer": lambda value: _is_number(value) and isfinite(value) and value == int(value),
-    "boolean": lambda value: isinstance(value, bool),
-    "null": lambda value: value is None,
-    "array": lambda value: isinstance(value, list),
-    "object": lambda value: isinstance(value, dict),
-}

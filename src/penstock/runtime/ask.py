@@ -53,6 +53,10 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
     does not tell."""
     is_kept: bool = True
     """Whether the answer is held and never bought again; False for what changes by itself, such as a list."""
+    is_once: bool = False
+    """Whether it must never be sent a second time while the fate of the first sending is unknown."""
+    is_free: bool = False
+    """Whether the vendor charges nothing for it."""
     warnings: tuple[str, ...] = ()
     """What of the input could not be honoured; no part of the address."""
 

@@ -159,7 +159,7 @@ class Caller:
                 continue
             except UnavailableError as error:
                 failures += 1
-                if failures >= MAX_ATTEMPTS:
+                if failures >= MAX_ATTEMPTS or (ask.is_once and error.sent):
                     raise
                 await self.clock.sleep(self._backoff(failures, error.retry_after))
 
@@ -178,11 +178,15 @@ class Caller:
     def estimate(self, ask: Ask) -> Estimate:
         """Return what a request probably costs and the most that it can."""
         used = ask.most or Usage(input=int(self.corrections.expect(ask)), output=ask.likely_output_tokens)
+        if ask.is_free:
+            return Estimate(0, 0)
         likely = self.catalogue.price(ask.model, self.clock.now(), ask.tier, used, operation=ask.price_list)
         return Estimate(likely, self._most(ask))
 
     def _most(self, ask: Ask) -> Money | None:
         """Return the most that a request can cost; None where its model has no known price."""
+        if ask.is_free:
+            return 0
         now = self.clock.now()
         if ask.most is not None:
             return self.catalogue.price(ask.model, now, ask.tier, ask.most, operation=ask.price_list)
@@ -247,6 +251,8 @@ class Caller:
 
     def _price(self, ask: Ask, exchange: Exchange) -> Money | None:
         """Price what was used by the model that served it, or by the one that was asked."""
+        if ask.is_free:
+            return 0
         for model in dict.fromkeys((exchange.model or ask.model, ask.model)):
             cost = self.catalogue.price(
                 model, self.clock.now(), exchange.tier, exchange.usage, operation=ask.price_list

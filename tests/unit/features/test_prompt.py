@@ -1,6 +1,7 @@
 import pytest
 
-from penstock.features.prompt import HEAD_CHARACTERS, MAX_CHARACTERS, clean, cut, fence, join
+from penstock.features.prompt import HEAD_CHARACTERS, MAX_CHARACTERS, clean, cut, join
+from penstock.operations.fence import fence
 
 
 @pytest.mark.parametrize(

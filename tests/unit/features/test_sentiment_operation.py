@@ -219,9 +219,10 @@ def test_a_connection_without_decisions_takes_the_other_road() -> None:
     assert (ask.path, ask.body["reasoning"]) == ("/responses", {"effort": "none"})
 
 
-def test_a_model_that_can_do_neither_is_refused_before_sending() -> None:
-    with pytest.raises(InputError):
-        prepare("late", "gpt-5.4-pro")
+def test_a_model_that_can_do_neither_is_told_the_schema_and_checked_here() -> None:
+    ask = prepare("late", "gpt-5.4-pro")
+    assert ask.body["text"]["format"] == {"type": "json_object"}
+    assert "JSON Schema" in ask.body["instructions"]
 
 
 def test_the_confidence_of_structured_output_comes_from_the_probability_of_the_label() -> None:
