@@ -217,6 +217,14 @@ select (cast(sent_at as bigint) - case when cast(sent_at as bigint) > sent_at th
   sum(input), sum(cached), sum(output), sum(case when cost is null and state = 'done' then 1 else 0 end)
 from calls where sent_at >= :since group by 1, 2, 3, 4, 5 order by 1 desc, 2, 3, 4, 5;
 
+-- name: booked_usage
+select (cast(sent_at as bigint) - case when cast(sent_at as bigint) > sent_at then 1 else 0 end) / 86400 as day,
+  connection, case when served_model = '' then model else served_model end as answered, state, count(*),
+  sum(input), sum(cached), sum(output), sum(cost),
+  sum(case when cost is null and state in ('unknown', 'done') then reserved else 0 end),
+  sum(case when cost is null and state = 'done' then 1 else 0 end)
+from calls where sent_at >= :since and sent_at < :until group by 1, 2, 3, 4 order by 1, 2, 3, 4;
+
 -- name: unknown_calls
 select id, run, flow, operation, model, reserved, sent_at, problem from calls
 where state = 'unknown' order by id desc limit :limit;
