@@ -187,6 +187,12 @@ def load_contract(override: Path | None = None) -> Contract:
     return _built_in() if override is None else _read(_merge(_plain(BUILT_IN), _plain(override)), override)
 
 
+def find_contract(folder: Path) -> Contract:
+    """Return the contract of a workspace: the built-in one, with `conversions.toml` of the folder over it."""
+    override = folder / "conversions.toml"
+    return load_contract(override if override.is_file() else None)
+
+
 @cache
 def _built_in() -> Contract:
     return _read(_plain(BUILT_IN), BUILT_IN)

@@ -40,6 +40,8 @@ class Plan(msgspec.Struct, frozen=True):
     name: str
     event: Expression
     fields: dict[str, Expression]
+    own: frozenset[str] = frozenset()
+    """Fields that the file itself names, beside those of its preset."""
     data: dict[str, Expression] = {}
     """Further keys of `data`, for custom events."""
     rest: Expression | None = None
@@ -143,6 +145,7 @@ class _Reader:
             name=self._layers[0].document.path.stem,
             event=self._event(merged["event"], merged),
             fields={name: self._compile(value, ("fields", name)) for name, value in fields.items()},
+            own=frozenset(self._layers[0].plain.get("fields") or ()),
             data={name: self._compile(value, ("fields", "data", name)) for name, value in data.items()},
             rest=rest,
             items=items,

@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{1,30})?", re.ASCII)
 _EXACT = Context(prec=70)
 _LARGEST = 2**53
 _HINTS = {
-    "major": "Round it in your data, or in the mapping: ${{ record.total | round(2) }}.",
+    "major": "Round it in your data, or in the mapping: ${{ record.total | float | round(2) }}.",
     "minor": "Set `amount_unit: major` where 42.00 means 42 dollars.",
 }
 
