@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from penstock.base.addresses import find_public_addresses
 from penstock.base.clock import Clock
-from penstock.base.errors import SettingsError
+from penstock.base.errors import PenstockError, SettingsError
 from penstock.base.settings import Settings
 from penstock.base.types import Finding
 from penstock.runtime import checks
 from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.connections import Book, Connection
+from penstock.runtime.endpoint_check import check_endpoint
 from penstock.runtime.keys import read_key, read_secret
 from penstock.vendor.ads import Ads
 from penstock.vendor.conversions import Conversions
@@ -137,7 +138,7 @@ class Vendors:
         )
 
     def open_admin(self, name: str = "openai") -> Any:
-        """Return the organisation's own view at a connection's endpoint; raises `SettingsError` without an admin key."""
+        """Return the organisation's view at a connection's endpoint; raises `SettingsError` without an admin key."""
         from penstock.vendor.admin import Admin
 
         connection = self.book.find_for_calls(name)
@@ -187,14 +188,18 @@ class Vendors:
         Raises `SettingsError` when one is missing. The emulator takes any Pixel ID of the right form.
         """
         connection = self._find(name, "conversions")
-        pixel_id = pixel_id or connection.pixel or (SANDBOX_PIXEL if self.is_sandbox else None)
         return Conversions(
             self.http if self.is_sandbox else self._reach(connection),
             "sk-sandbox" if self.is_sandbox else api_key or read_secret(connection, self.settings),
-            pixel_id=pixel_id or str(self.settings.require("conversions.pixel-id")),
+            pixel_id=self.choose_pixel(pixel_id, name=name),
             base_url=self._stand_in("conversions", SANDBOX_CONVERSIONS) if self.is_sandbox else connection.url,
             timeout=connection.timeout or float(self.settings.get("conversions.timeout")),
         )
+
+    def choose_pixel(self, pixel_id: str | None = None, *, name: str = "conversions") -> str:
+        """Return the Pixel ID that is meant: the given one, else the connection's; raises `SettingsError` without."""
+        own = pixel_id or self._find(name, "conversions").pixel or (SANDBOX_PIXEL if self.is_sandbox else None)
+        return own or str(self.settings.require("conversions.pixel-id"))
 
     def _find(self, name: str, kind: str) -> Connection:
         connection = self.book.find(name)
@@ -205,6 +210,31 @@ class Vendors:
                 hint="`penstock connections list` shows the kind of each.",
             )
         return connection
+
+    async def check(self, name: str, model: str) -> list[Finding]:
+        """Test a connection by a harmless real call and name the fault; `model` is the one that calls would ask."""
+        connection = self.book.find(name)
+        if connection.kind == "conversions":
+            return await self.check_conversions(name)
+        if connection.kind == "brevo":
+            return [await self._check_brevo(name)]
+        try:
+            client = self.open_openai(name)
+        except SettingsError as error:
+            return [checks.missing("OpenAI key" if name == "openai" else f"{name} key", error)]
+        return await check_endpoint(client, connection, connection.find_model(model))
+
+    async def _check_brevo(self, name: str) -> Finding:
+        from penstock.data.brevo import read_account
+
+        label = "Brevo" if name == "brevo" else name
+        try:
+            account = await read_account(self.open_brevo(name))
+        except SettingsError as error:
+            return checks.missing(f"{label} key", error)
+        except PenstockError as error:
+            return checks.from_error(label, error)
+        return Finding(f"{label} key", "ok", f"accepted by account {account.name or account.id}, plan {account.plan}")
 
     async def check_conversions(self, name: str = "conversions") -> list[Finding]:
         """Look whether events would be taken, and if not, which of the known causes it is; nothing is saved."""

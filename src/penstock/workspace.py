@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from penstock.base.clock import Clock, SystemClock
-from penstock.base.errors import FixError, FlowError, InputError, PenstockError, SettingsError
+from penstock.base.errors import FixError, FlowError, InputError, SettingsError
 from penstock.base.settings import Settings
 from penstock.base.types import Finding, Sink, to_money
 from penstock.calls import Operations
@@ -350,25 +350,12 @@ class Workspace:
             await checks.check_ledger(self.ledger),
             checks.check_model(self.catalogue, model, self.clock.now()),
         ]
-        try:
-            findings += await checks.check_openai(self.vendors.open_openai(), model)
-        except SettingsError as error:
-            findings.append(checks.missing("OpenAI key", error))
-        findings.append(await self._check_brevo())
+        name = str(self.settings.get("connection"))
+        findings += await self.vendors.check(name, model)
+        findings += await self.vendors.check("brevo", model)
         if self.vendors.is_sandbox or self.settings.get("conversions.api-key"):
             findings += await self.vendors.check_conversions()
         return findings
-
-    async def _check_brevo(self) -> Finding:
-        from penstock.data.brevo import read_account
-
-        try:
-            account = await read_account(self.vendors.open_brevo())
-        except SettingsError as error:
-            return checks.missing("Brevo key", error)
-        except PenstockError as error:
-            return checks.from_error("Brevo", error)
-        return Finding("Brevo key", "ok", f"accepted by account {account.name or account.id}, plan {account.plan}")
 
     async def forget_answers(self, owner: str) -> int:
         """Delete the answers bought for a record, or for all records of a contact; returns how many."""

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from penstock.base.errors import AccessError, PenstockError, SettingsError, ThrottledError, UnavailableError
+from penstock.base.errors import PenstockError, SettingsError
 from penstock.base.types import Finding, format_money
 from penstock.runtime.ledger import Ledger
 from penstock.runtime.store import Store
 from penstock.vendor.ads import Pixel
 from penstock.vendor.conversions import Conversions, Verdict
 from penstock.vendor.models import Catalogue
-from penstock.vendor.openai import OpenAI
 
 ENOUGH_BYTES = 500 * 1024 * 1024
 
@@ -60,30 +59,6 @@ def check_model(catalogue: Catalogue, model: str, at: float) -> Finding:
     if state == "live":
         return Finding("model", "ok", f"{model} is live")
     return Finding("model", "fail" if state == "dead" else "warn", f"{model} is {state}", found.advice(at))
-
-
-async def check_openai(client: OpenAI, model: str) -> list[Finding]:
-    """Ask OpenAI which models the key may use: harmless, free, and it tells the faults of a key apart."""
-    try:
-        listed = await client.get("/models")
-    except AccessError as error:
-        return [from_error("OpenAI key", error)]
-    except ThrottledError as error:
-        return [Finding("OpenAI", "warn", error.message, "Wait until the quota has room, then look again.")]
-    except UnavailableError as error:
-        fix = error.hint or "Check the base URL; a gateway may answer instead of OpenAI."
-        return [Finding("OpenAI", "fail", error.message, fix)]
-    except PenstockError as error:
-        return [from_error("OpenAI", error)]
-    names = {str(one.get("id")) for one in listed.get("data", ()) if isinstance(one, dict)}
-    findings = [Finding("OpenAI key", "ok", f"accepted, {len(names)} models may be used")]
-    if names and model not in names:
-        findings.append(
-            Finding(
-                "OpenAI model", "fail", f"the key may not use {model}", "Grant it to the project, or set another model."
-            )
-        )
-    return findings
 
 
 def write_probe(now: float) -> bytes:

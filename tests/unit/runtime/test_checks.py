@@ -13,11 +13,7 @@ from penstock.base.errors import SettingsError
 from penstock.runtime import checks
 from penstock.runtime.ledger import Ledger, Settlement
 from penstock.runtime.store import Store
-from penstock.sandbox.openai import build_openai_app
-from penstock.sandbox.world import Fault, World
-from penstock.vendor.http import Http
 from penstock.vendor.models import load_catalogue
-from penstock.vendor.openai import OpenAI
 from stores import KINDS, new_place
 
 
@@ -57,38 +53,6 @@ def test_a_model_is_live_ending_gone_or_not_known() -> None:
         finding = checks.check_model(catalogue, model.id, now)
         assert finding.verdict == ("fail" if model.state(now) == "dead" else "warn")
         assert str(model.shutdown) in finding.fix
-
-
-@pytest.mark.parametrize(
-    ("key", "fault", "names"),
-    [
-        ("sk-test", None, [("OpenAI key", "ok")]),
-        ("sk-invalid", None, [("OpenAI key", "fail")]),
-        ("sk-test", Fault("openai", "models", "status", status=403, code="forbidden"), [("OpenAI key", "fail")]),
-        ("sk-test", Fault("openai", "models", "drop"), [("OpenAI", "fail")]),
-        ("sk-test", Fault("openai", "models", "html"), [("OpenAI", "fail")]),
-        ("sk-test", Fault("openai", "models", "status", status=429), [("OpenAI", "warn")]),
-    ],
-)
-async def test_the_faults_of_a_key_and_of_a_network_are_told_apart(
-    key: str, fault: Fault | None, names: list[tuple[str, str]]
-) -> None:
-    clock = ManualClock()
-    world = World(clock, faults=[fault] if fault else [])
-    http = Http(apps={"api.openai.com": build_openai_app(world)})
-    findings = await checks.check_openai(OpenAI(http, key), "gpt-6-luna")
-    assert [(finding.name, finding.verdict) for finding in findings] == names
-    assert all(finding.fix for finding in findings if finding.verdict != "ok")
-    assert key == "sk-test" or all(key not in finding.message for finding in findings)
-    await http.close()
-
-
-async def test_a_model_that_the_key_may_not_use_is_named() -> None:
-    http = Http(apps={"api.openai.com": build_openai_app(World(ManualClock()))})
-    findings = await checks.check_openai(OpenAI(http, "sk-test"), "gpt-secret")
-    assert findings[-1].verdict == "fail"
-    assert "gpt-secret" in findings[-1].message
-    await http.close()
 
 
 def test_a_missing_key_is_a_warning_with_the_command_that_sets_it() -> None:
