@@ -98,7 +98,7 @@ async def reconcile(
     start, end = int(to_time(since)), int(to_time(until)) + 86_400
     wanted = (project,) if project else ()
     usage, costs = await admin.usage(start, end, wanted), await admin.costs(start, end, wanted)
-    seen = {row.project for row in (*usage, *costs)}
+    seen = {row.project for row in usage} | {row.project for row in costs}
     own = {name: known or project or (min(seen) if len(seen) == 1 else "") for name, known in projects.items()}
     is_parted = all(own.values())
     if project:
