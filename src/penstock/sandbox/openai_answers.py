@@ -59,8 +59,10 @@ _CATEGORIES = {
 }
 
 
-_OF_IMAGES = ("self-harm", "sexual", "violence")
-"""Beginnings of the categories for which images count."""
+_OF_IMAGES = frozenset(
+    ["self-harm", "self-harm/intent", "self-harm/instructions", "sexual", "violence", "violence/graphic"]
+)
+"""The categories for which images count."""
 
 
 def moderate(text: str, *, has_image: bool = False) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def moderate(text: str, *, has_image: bool = False) -> dict[str, Any]:
         "categories": categories,
         "category_scores": scores,
         "category_applied_input_types": {
-            name: ["text", "image"] if has_image and name.startswith(_OF_IMAGES) else ["text"] for name in scores
+            name: ["text", "image"] if has_image and name in _OF_IMAGES else ["text"] for name in scores
         },
     }
 
