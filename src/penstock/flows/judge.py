@@ -267,7 +267,7 @@ def _stops_run(error: PenstockError) -> bool:
     return (
         error.recovery == "stop"
         or isinstance(error, (FixError, DefectError))
-        or error.code in ("openai.model-not-found", "openai.endpoint-missing")
+        or error.code in ("openai.model-not-found", "openai.deployment-missing", "openai.endpoint-missing")
     )
 
 

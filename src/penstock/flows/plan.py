@@ -159,9 +159,7 @@ class Planner:
         output = ask.likely_output_tokens
         plan.calls += 1
         plan.tokens += prompt + output
-        cost = caller.catalogue.price(
-            ask.model, self.bench.clock.now(), ask.tier, Usage(input=prompt, output=output), operation=ask.price_list
-        )
+        cost = caller.price(ask, Usage(input=prompt, output=output))
         plan.cost = None if cost is None or plan.cost is None else plan.cost + cost
 
     async def _writes(self, works: Sequence[Work], waiting: set[int]) -> None:

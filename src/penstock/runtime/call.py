@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from penstock.base.clock import Clock
-from penstock.base.errors import PenstockError, SettingsError, ThrottledError, UnavailableError
+from penstock.base.errors import PenstockError, RejectedError, SettingsError, ThrottledError, UnavailableError
 from penstock.base.types import Money, Usage
 from penstock.runtime.answers import Answers, Bought
 from penstock.runtime.ask import Answer, Ask
@@ -157,6 +157,11 @@ class Caller:
                 return await self._send(client, ask, key, permit, reservation)
             except ThrottledError:
                 continue
+            except RejectedError as error:
+                if error.status != 422 or failures:
+                    raise
+                failures += 1  # the vendor advises one repetition (error page, November 2026)
+                await self.clock.sleep(self._backoff(failures, None))
             except UnavailableError as error:
                 failures += 1
                 if failures >= MAX_ATTEMPTS or (ask.is_once and error.sent):
@@ -180,19 +185,35 @@ class Caller:
         used = ask.most or Usage(input=int(self.corrections.expect(ask)), output=ask.likely_output_tokens)
         if ask.is_free:
             return Estimate(0, 0)
-        likely = self.catalogue.price(ask.model, self.clock.now(), ask.tier, used, operation=ask.price_list)
+        likely = self.price(ask, used)
         return Estimate(likely, self._most(ask))
+
+    def price(self, ask: Ask, used: Usage, *, model: str = "", tier: str = "") -> Money | None:
+        """Return what `used` costs over the connection of `ask`; `model` and `tier` are those that really served."""
+        is_regional = self.connection(ask.connection).is_regional
+        return self.catalogue.price(
+            model or ask.model,
+            self.clock.now(),
+            tier or ask.tier,
+            used,
+            operation=ask.price_list,
+            regional=is_regional,
+        )
 
     def _most(self, ask: Ask) -> Money | None:
         """Return the most that a request can cost; None where its model has no known price."""
         if ask.is_free:
             return 0
-        now = self.clock.now()
         if ask.most is not None:
-            return self.catalogue.price(ask.model, now, ask.tier, ask.most, operation=ask.price_list)
-        upper = self.corrections.upper(ask)
+            return self.price(ask, ask.most)
         return self.catalogue.worst_case(
-            ask.model, ask.tier, upper, ask.max_output_tokens, operation=ask.price_list, at=now
+            ask.model,
+            ask.tier,
+            self.corrections.upper(ask),
+            ask.max_output_tokens,
+            operation=ask.price_list,
+            at=self.clock.now(),
+            regional=self.connection(ask.connection).is_regional,
         )
 
     async def _send(self, client: OpenAI, ask: Ask, key: bytes, permit: Permit, reservation: Reservation) -> Answer:
@@ -254,9 +275,7 @@ class Caller:
         if ask.is_free:
             return 0
         for model in dict.fromkeys((exchange.model or ask.model, ask.model)):
-            cost = self.catalogue.price(
-                model, self.clock.now(), exchange.tier, exchange.usage, operation=ask.price_list
-            )
+            cost = self.price(ask, exchange.usage, model=model, tier=exchange.tier)
             if cost is not None:
                 return cost
         return None
