@@ -312,6 +312,7 @@ class Scripted:
     """A connection whose every answer is the same."""
 
     account = quota_account = "a"
+    is_regional = False
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
