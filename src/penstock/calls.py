@@ -13,13 +13,13 @@ import msgspec
 
 from penstock.base.clock import Clock
 from penstock.base.errors import FixError, InputError, PenstockError
-from penstock.base.settings import Settings
 from penstock.base.types import DOLLAR, to_money
 from penstock.operations.catalogue import all_operations, find_operation
 from penstock.operations.declare import Fields, ModelChoice, Operation
 from penstock.operations.result import Result, describe_result
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
+from penstock.runtime.connections import Book
 from penstock.runtime.radar import describe_end
 from penstock.vendor.models import Kind, Model
 
@@ -58,9 +58,10 @@ class Preview(msgspec.Struct, frozen=True):
 class Operations:
     """The operations of one workspace; each is also a method, `analyze-sentiment` as `analyze_sentiment`."""
 
-    def __init__(self, caller: Caller, settings: Settings, clock: Clock) -> None:
+    def __init__(self, caller: Caller, book: Book, clock: Clock) -> None:
         self._caller = caller
-        self._settings = settings
+        self._book = book
+        self._settings = book.settings
         self._clock = clock
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Result]]:
@@ -78,13 +79,16 @@ class Operations:
         return [*super().__dir__(), *(entry.name.replace("-", "_") for entry in all_operations())]
 
     def choose(self, kind: Kind = "chat", options: CallOptions = CallOptions()) -> ModelChoice:  # noqa: B008
-        """Return the model that answers: the one wished for, else the setting for this kind of model."""
+        """Return the model that answers, and over which connection: those wished for, else those of the settings."""
+        connection = self._book.find_for_calls(options.connection or str(self._settings.get("connection")))
         name = options.model or str(self._settings.get("model" if kind == "chat" else f"model.{kind}"))
+        found = self._caller.catalogue.find(connection.find_model(name))
         return ModelChoice(
-            self._caller.catalogue.find(name) if kind != "unknown" else Model(id=options.model or "", known=False),
-            connection=options.connection or "openai",
+            found if kind != "unknown" else Model(id=options.model or "", known=False),
+            connection=connection.name,
             tier=options.tier or "default",
-            decisions=bool(self._settings.get("openai.decisions")),
+            decisions=connection.has_decisions,
+            responses=connection.speaks == "responses",
             strict=options.strict,
         )
 

@@ -52,8 +52,9 @@ async def _build_source(vendors: Vendors, flow: Flow, kind: str, options: Mappin
         return sql_source(_with_environment(vendors, options), flow.folder)
     from penstock.data.brevo import BrevoContacts, read_account
 
-    caller = vendors.open_brevo()
-    return BrevoContacts(caller, await read_account(caller), **_brevo_options(options))
+    known = _brevo_options(options)
+    caller = vendors.open_brevo(str(known.pop("connection", "brevo")))
+    return BrevoContacts(caller, await read_account(caller), **known)
 
 
 async def open_sink(vendors: Vendors, flow: Flow, target: Target) -> Sink | SnapshotSink:
@@ -70,7 +71,7 @@ async def open_sink(vendors: Vendors, flow: Flow, target: Target) -> Sink | Snap
         return sql_sink(_with_environment(vendors, options), flow.folder)
     from penstock.data.brevo import BrevoSink, read_account
 
-    caller = vendors.open_brevo()
+    caller = vendors.open_brevo(part.connection)
     return BrevoSink(caller, await read_account(caller), create_contacts=part.create_contacts)
 
 
@@ -94,12 +95,12 @@ def _with_environment(vendors: Vendors, options: Mapping[str, Any]) -> dict[str,
 
 
 def _brevo_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("lists", "segment")
+    known = ("lists", "segment", "connection")
     for name in options:
         if name not in known:
             raise InputError(
                 f"the source brevo has no option {name!r}",
                 code="input.unknown-option",
-                hint="It takes lists or segment.",
+                hint="It takes lists or segment, and connection.",
             )
     return dict(options)

@@ -18,7 +18,7 @@ from penstock.base.clock import Clock, SystemClock
 from penstock.base.errors import FixError, FlowError, InputError, SettingsError
 from penstock.base.settings import Settings
 from penstock.base.types import Finding, Sink, to_money
-from penstock.calls import Operations
+from penstock.calls import CallOptions, Operations
 from penstock.ends import fill_sandbox, open_sink, open_source
 from penstock.flows.bench import Bench
 from penstock.flows.engine import Report, Run
@@ -44,6 +44,7 @@ from penstock.runtime.radar import check_alive, describe_end
 from penstock.runtime.refusals import Refusals
 from penstock.runtime.store import Store
 from penstock.runtime.workers import Duty
+from penstock.upkeep import Upkeep
 from penstock.vendor.models import Catalogue, Limits, load_catalogue
 from penstock.vendors import Vendors
 
@@ -78,6 +79,7 @@ class Workspace:
         self.corrections: Corrections
         self.caller: Caller
         self.operations: Operations
+        self.upkeep: Upkeep
         self.vendors: Vendors
 
     @classmethod
@@ -119,6 +121,7 @@ class Workspace:
         self._closing.push_async_callback(self.corrections.save)
         self.vendors = Vendors(self.settings, self.clock, self.folder, self._closing.callback)
         self._closing.push_async_callback(self.vendors.close)
+        self.upkeep = Upkeep(self.folder, self.settings, self.clock, self.catalogue, self.vendors, self.store)
         self.governor = self._open_governor()
         self.caller = Caller(
             connections=self.vendors.connections,
@@ -130,7 +133,7 @@ class Workspace:
             refusals=await Refusals.load(self.store, self.clock),
             clock=self.clock,
         )
-        self.operations = Operations(self.caller, self.settings, self.clock)
+        self.operations = Operations(self.caller, self.vendors.book, self.clock)
 
     def _models_file(self) -> Path | None:
         path = self.folder / "models.toml"
@@ -165,9 +168,13 @@ class Workspace:
     # flows
 
     def choose_model(self, flow: Flow | None = None) -> ModelChoice:
-        """Return the model that answers: the flow's own, else the setting."""
-        name = (flow.model if flow else None) or str(self.settings.get("model"))
-        return ModelChoice(self.catalogue.find(name), decisions=bool(self.settings.get("openai.decisions")))
+        """Return the model that answers, and over which connection: the flow's own, else those of the settings.
+
+        A connection named on the command line stands over the flow's.
+        """
+        wished = self.settings.resolve("connection")
+        own = flow.connection if flow and wished.origin != "command line" else None
+        return self.operations.choose(options=CallOptions(connection=own, model=flow.model if flow else None))
 
     async def open_bench(self, flow: Flow) -> Bench:
         """Open the source, joins and sinks of a flow."""

@@ -20,7 +20,7 @@ from penstock.operations.declare import Operation
 
 SOURCES = ("files", "sql", "brevo")
 SINKS: Mapping[str, tuple[str, ...]] = {
-    "brevo": ("match", "attributes", "event", "create-contacts"),
+    "brevo": ("match", "attributes", "event", "create-contacts", "connection"),
     "files": ("match", "path", "columns"),
     "sql": ("match", "url", "table", "columns", "create"),
 }
@@ -68,6 +68,8 @@ class SinkPart(Strict):
     """An event for each judged record."""
     create_contacts: bool = Field(False, alias="create-contacts")
     """Create contacts that Brevo does not know."""
+    connection: str = "brevo"
+    """Named connection to the Brevo account."""
     columns: dict[str, Any] = {}
     """What each column holds, for files and SQL."""
     path: str | None = None
@@ -99,6 +101,8 @@ class FlowFile(Strict):
     """Several records per contact become one result."""
     sink: dict[str, SinkPart] = {}
     """Where results go."""
+    connection: str | None = None
+    """Named connection that calls go over, instead of the setting."""
     model: str | None = None
     """Model instead of the setting."""
     budget: float | None = Field(None, gt=0, le=1e9)
@@ -175,6 +179,7 @@ class Flow:
     steps: tuple[Step, ...]
     summarize: Summarize | None
     targets: tuple[Target, ...]
+    connection: str | None
     model: str | None
     budget: float | None
     definition: str
@@ -223,6 +228,7 @@ class _Loader:
             steps=tuple(steps),
             summarize=summarize,
             targets=tuple(self._target(kind, part, names) for kind, part in parsed.sink.items()),
+            connection=parsed.connection,
             model=parsed.model,
             budget=parsed.budget,
             definition=definition,
