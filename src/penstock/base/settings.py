@@ -100,6 +100,18 @@ SETTINGS: tuple[Setting, ...] = (
     _setting(
         "conversions.integration-source", "text", "Name that OpenAI knows this integration by.", default="penstock"
     ),
+    _setting("events.batch-size", "number", "Events that send a batch, 1,000 at most.", default=1000),
+    _setting("events.batch-seconds", "number", "Seconds after which the oldest event sends a batch.", default=300.0),
+    _setting("events.batch-bytes", "number", "Bytes of events that send a batch.", default=1_000_000),
+    _setting("events.in-flight", "number", "Batches under way at once to one Pixel ID.", default=4),
+    _setting(
+        "events.queue-limit",
+        "number",
+        "Events that may wait; more are refused, and who sent them keeps them.",
+        default=10_000_000,
+    ),
+    _setting("events.memory-days", "number", "Days in which the same event is recognised and sent once.", default=30.0),
+    _setting("events.keep-days", "number", "Days that the body of an event is kept after its end.", default=7.0),
     _setting(
         "ads.api-key",
         "text",

@@ -10,10 +10,9 @@ from penstock.base.clock import Clock
 from penstock.base.errors import PenstockError
 from penstock.base.types import Problem
 from penstock.events.destinations import Destination, Destinations
-from penstock.events.entries import Attempt, Batch, Item, Settled, State
+from penstock.events.entries import Attempt, Batch, Item, Settled
 from penstock.events.isolation import Left, isolate
 from penstock.events.outbox import Outbox
-from penstock.events.traits import BIT
 from penstock.vendor.conversions import Conversions, Verdict
 
 UNKNOWN_BEFORE_PAUSE = 3
@@ -112,10 +111,7 @@ class _Run:
         if self._destination.is_trial:
             return [Settled([item.number for item in items], "validated")]
         problem = Problem.from_error(verdict.error) if verdict.error is not None else None
-        groups: dict[State, list[int]] = {}
-        for item in items:
-            groups.setdefault("opted out" if item.traits & BIT["opt_out"] else "delivered", []).append(item.number)
-        return [Settled(numbers, state, problem) for state, numbers in groups.items()]
+        return [Settled([item.number for item in items], "delivered", problem)]
 
     async def keep(self, verdict: Verdict, items: Sequence[Item], settled: Sequence[Settled], is_last: bool) -> None:
         """Write one request with its answer, and what it settled."""

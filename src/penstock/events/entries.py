@@ -70,7 +70,6 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
     number: int
     body: bytes
-    traits: int = 0
     attempts: int = 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 from penstock.base.clock import Clock
 from penstock.base.errors import StoppedError
@@ -12,18 +13,28 @@ from penstock.events.delivery import Delivery
 from penstock.events.destinations import Destination
 from penstock.events.entries import WINDOW_SECONDS, Load
 from penstock.events.outbox import Outbox
+from penstock.events.retention import forget_old
 
 LOOK_SECONDS = 1.0
 """The longest pause between two looks: other processes accept events too, and some of them die."""
 TAKEOVER_SECONDS = 5.0
+CLEANING_SECONDS = 3600.0
 
 
 class Loop:
     """Keeps one process's deliveries going; several processes may run it on one store."""
 
     def __init__(
-        self, outbox: Outbox, delivery: Delivery, clock: Clock, thresholds: Thresholds, *, in_flight: int
+        self,
+        outbox: Outbox,
+        delivery: Delivery,
+        clock: Clock,
+        thresholds: Thresholds,
+        *,
+        in_flight: int,
+        keep_seconds: float = 7 * 86_400.0,
     ) -> None:
+        """Send at most `in_flight` requests to a destination at once; bodies go `keep_seconds` after the end."""
         self.thresholds = thresholds
         self.trouble: StoppedError | None = None
         """What the store said last when it could not be used; None while all is well."""
@@ -31,10 +42,13 @@ class Loop:
         self._delivery = delivery
         self._clock = clock
         self._in_flight = in_flight
+        self._keep_seconds = keep_seconds
         self._workers: dict[int, set[asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._fresh = [0, 0]
         self._next_takeover = 0.0
+        self._next_cleaning = clock.now() + CLEANING_SECONDS
+        self._cleaning: asyncio.Task[int] | None = None
 
     def note(self, events: int, size: int) -> None:
         """Hear of accepted events; a full batch is sent without waiting for the next look."""
@@ -88,6 +102,9 @@ class Loop:
         if self._clock.now() >= self._next_takeover:
             self._next_takeover = self._clock.now() + TAKEOVER_SECONDS
             await self._outbox.take_over()
+        if self._clock.now() >= self._next_cleaning:
+            self._next_cleaning = self._clock.now() + CLEANING_SECONDS
+            self._cleaning = asyncio.ensure_future(forget_old(self._outbox, self._keep_seconds))
         await self._delivery.destinations.refresh()
         waits = [await self._look_at(one, is_forced) for one in self._delivery.destinations]
         return min((wait for wait in waits if wait is not None), default=None)
@@ -141,6 +158,8 @@ class Loop:
     def _reap(self) -> None:
         """Forget workers that are done; raises what one of them raised."""
         failed: BaseException | None = None
+        if self._cleaning is not None and self._cleaning.done():
+            failed, self._cleaning = self._cleaning.exception(), None
         for workers in self._workers.values():
             for task in [task for task in workers if task.done()]:
                 workers.discard(task)
@@ -162,7 +181,9 @@ class Loop:
                 task.cancel()
 
     async def _end(self) -> None:
-        tasks = [task for workers in self._workers.values() for task in workers]
+        tasks: list[asyncio.Task[Any]] = [task for workers in self._workers.values() for task in workers]
+        if self._cleaning is not None:
+            tasks.append(self._cleaning)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -98,7 +98,7 @@ class Outbox:
     async def read_batch(self, batch: int, destination: int, numbers: Sequence[int]) -> Batch:
         """Read the bodies of claimed events, in the order of `numbers`."""
         rows = await self.store.look(lambda tx: tx.fetch_keys("event_bodies", list(numbers)))
-        items = {int(number): Item(int(number), bytes(body), traits, tried) for number, body, traits, tried in rows}
+        items = {int(number): Item(int(number), bytes(body), tried) for number, body, tried in rows}
         return Batch(batch, destination, [items[number] for number in numbers])
 
     async def record(self, attempt: Attempt, settled: Sequence[Settled], *, is_last: bool) -> None:

@@ -114,7 +114,7 @@ def accept(tx: Tx, items: Sequence[Handed]) -> list[list[Receipt] | PenstockErro
     for name, rows_of in (("insert_event", events), ("insert_event_body", bodies), ("insert_event_batch", batches)):
         if rows_of:
             tx.run_many(name, rows_of)
-    _count(tx, counts)
+    count_more(tx, counts)
     return made
 
 
@@ -209,7 +209,7 @@ def _expire(tx: Tx, item: Expiry) -> int:
     )
     counts: Counts = Counter()
     _move(counts, item.destination, rows, "expired", problem.code)
-    _count(tx, counts)
+    count_more(tx, counts)
     return len(rows)
 
 
@@ -233,7 +233,7 @@ def record(tx: Tx, items: Sequence[Recorded]) -> list[None]:
     ended = [{"id": item.attempt.batch} for item in items if item.is_last]
     if ended:
         tx.run_many("end_event_batch", ended)
-    _count(tx, counts)
+    count_more(tx, counts)
     return [None] * len(items)
 
 
@@ -269,7 +269,8 @@ def _move(counts: Counts, destination: int, rows: Iterable[Sequence[Any]], state
         counts[day, destination, name, state, code] += 1
 
 
-def _count(tx: Tx, counts: Counts) -> None:
+def count_more(tx: Tx, counts: Counts) -> None:
+    """Add to the kept counts of events."""
     names = ("day", "destination", "name", "state", "code")
     rows = [{**dict(zip(names, key, strict=True)), "events": more} for key, more in counts.items() if more]
     if rows:

@@ -123,6 +123,11 @@ class Store:
             self._last = (millisecond + 1, 0)
         return self._last[0] << 22 | self._origin << 12 | self._last[1]
 
+    @staticmethod
+    def number_at(seconds: float) -> int:
+        """Return the lowest id that `next_number` gives at a moment, in Unix seconds."""
+        return max(int(seconds * 1000) - _FIRST_MILLISECOND, 0) << 22
+
     async def batch(
         self, handler: Handler[Item, Made], item: Item, orphan: Callable[[Made], None] | None = None
     ) -> Made:
