@@ -169,7 +169,8 @@ class _Story:
 
     def _look_at_quota(self, _snapshot: Snapshot) -> None:
         workspace = self.workspace
-        pool = Pool(workspace.caller.connection("openai").quota_account, workspace.choose_model().model.id)
+        choice = workspace.choose_model()
+        pool = Pool(workspace.caller.connection(choice.connection).quota_account, choice.model.id)
         for name, part in workspace.governor.headroom(pool)["limits"].items():
             used = 1 - float(part["left"]) / float(part["limit"])
             if part["known_from"] == "headers" and used >= self.quota.used:

@@ -20,11 +20,14 @@ from penstock.workspace import Workspace
 
 @click.command()
 @click.argument("flow", type=click.Path(path_type=Path))
+@click.option("--connection", metavar="NAME", help="Connection instead of the flow's or the setting.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @common
 @click.pass_obj
-def plan(given: Given, flow: Path, as_json: bool) -> int:
+def plan(given: Given, flow: Path, connection: str | None, as_json: bool) -> int:
     """Say what running FLOW would do, cost and write; calls nothing that costs, writes nothing."""
+    if connection:
+        given.overrides["connection"] = connection
 
     async def work() -> Plan:
         async with Workspace.open(given.folder, overrides=given.overrides, command="plan") as workspace:
@@ -109,13 +112,15 @@ def _also(parts: list[tuple[str, int]]) -> str:
 @click.option("--apply-schema", is_flag=True, help="Create missing Brevo attributes.")
 @click.option("--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="Input of an operation.")
 @click.option("--model", help="Model instead of the setting.")
+@click.option("--connection", metavar="NAME", help="Connection instead of the flow's or the setting.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--jsonl", "as_stream", is_flag=True, help="Progress as JSON lines on stdout.")
 @common
 @click.pass_obj
 def run(
     given: Given, target: str, budget: float | None, yes: bool, apply_schema: bool,
-    inputs: tuple[str, ...], model: str | None, as_json: bool, as_stream: bool,
+    inputs: tuple[str, ...], model: str | None, connection: str | None, as_json: bool,
+    as_stream: bool,
 ) -> int:  # fmt: skip
     """Run TARGET: a flow file, or an operation such as analyze-sentiment.
 
@@ -126,6 +131,8 @@ def run(
         raise FixError("--budget is an amount in dollars, more than 0", code="settings.invalid", hint="--budget 2.50")
     if model:
         given.overrides["model"] = model
+    if connection:
+        given.overrides["connection"] = connection
     if budget is not None:
         given.overrides["budget.run"] = budget
     if not target.endswith((".yaml", ".yml")) and not Path(target).exists():
