@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from penstock.base.clock import ManualClock
 from penstock.sandbox.limits import Limit, Limiter
 from penstock.sandbox.openai import build_openai_app
+from penstock.sandbox.openai_quirks import Quirks
 from penstock.sandbox.world import World
 
 PREDICATE = {"type": "predicate", "name": "delivery", "instructions": "The customer mentions the delivery."}
@@ -23,6 +24,11 @@ class Got(NamedTuple):
         return json.loads(self.raw)
 
     @property
+    def events(self) -> list[Any]:
+        frames = [frame.partition(b"data: ")[2] for frame in self.raw.split(b"\n\n") if frame]
+        return [json.loads(data) for data in frames if data != b"[DONE]"]
+
+    @property
     def error(self) -> dict[str, Any]:
         return self.json["error"]
 
@@ -30,11 +36,20 @@ class Got(NamedTuple):
 class Calls:
     """A world of its own with an emulated OpenAI in it."""
 
-    def __init__(self, *, limit: Limit | None = None, fast: bool = False, **limits: Any) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self,
+        *,
+        limit: Limit | None = None,
+        fast: bool = False,
+        quirks: Quirks | None = None,
+        plain: bool = False,
+        start: float = 1_795_000_000.0,
+        **limits: Any,
+    ) -> None:
+        self.clock = ManualClock(start)
         self.world = World(self.clock)
         self.limiter = Limiter(self.clock, {}, default=limit or Limit(), **limits)
-        self.app = build_openai_app(self.world, limiter=self.limiter, fast=fast)
+        self.app = build_openai_app(self.world, limiter=self.limiter, fast=fast, quirks=quirks, plain=plain)
 
     async def __call__(
         self, path: str, body: Any = None, *, key: str | None = "sk-test", method: str | None = None, **headers: str
@@ -58,8 +73,9 @@ class Calls:
             sent.append(message)
 
         await self.app(scope, receive, send)
-        start, end = sent
-        return Got(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, end["body"])
+        start, *rest = sent
+        content = b"".join(message["body"] for message in rest)
+        return Got(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, content)
 
     async def decide(self, text: Any, *questions: dict[str, Any], **rest: Any) -> Got:
         body = {"model": "gpt-6-luna", "input": text, "questions": list(questions or [PREDICATE])}

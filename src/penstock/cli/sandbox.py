@@ -13,6 +13,8 @@ from penstock.cli import render
 from penstock.cli.main import Given, common, run_async
 from penstock.vendors import check_sandbox_extra
 
+_KINDS = ["status", "slow", "hang", "drop", "lost", "malformed", "html", "cut", "error", "none"]
+
 
 @click.group()
 def sandbox() -> None:
@@ -28,7 +30,7 @@ def up(options: tuple[str, ...]) -> None:
 
 
 @sandbox.command()
-@click.argument("kind", type=click.Choice(["status", "slow", "hang", "drop", "lost", "malformed", "html", "none"]))
+@click.argument("kind", type=click.Choice(_KINDS))
 @click.option("--vendor", default="*", show_default=True, help="openai, brevo or *.")
 @click.option("--operation", default="*", show_default=True, help="Such as decisions, responses, contacts.create.")
 @click.option("--rate", default=1.0, show_default=True, help="Share of calls that it strikes.")
@@ -36,7 +38,15 @@ def up(options: tuple[str, ...]) -> None:
 @click.option("--after", default=0, show_default=True, help="Calls that pass unharmed first.")
 @click.option("--seconds", default=0.0, show_default=True, help="How long slow and hang last.")
 @click.option("--status", type=int, help="Status of a status fault.")
-@click.option("--code", help="Error code of a status fault.")
+@click.option("--code", help="Error code of a status fault; OpenAI's codes bring their own status.")
+@click.option("--param", help="Parameter that a status fault of OpenAI names.")
+@click.option(
+    "--retry",
+    type=click.Choice(["both", "seconds", "ms", "date"]),
+    default="both",
+    show_default=True,
+    help="How a status fault of OpenAI tells the --seconds to wait.",
+)
 @common
 @click.pass_obj
 def fault(given: Given, /, kind: str, **values: Any) -> None:

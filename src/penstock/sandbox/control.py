@@ -1,4 +1,4 @@
-"""The sandbox's own control paths: `/_sandbox/state`, `/faults`, `/limits`, `/latency`, `/conversions`, `/reset`."""
+"""The sandbox's own control paths: `/_sandbox/state`, `/faults`, `/limits`, `/latency`, `/quirks` and more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from penstock.sandbox.conversions_rules import Behaviour
 from penstock.sandbox.conversions_state import ConversionsState
 from penstock.sandbox.limits import Limit
 from penstock.sandbox.openai import OpenAI
+from penstock.sandbox.openai_quirks import Quirks
 from penstock.sandbox.world import Fault, Latency, World
 
 
@@ -22,6 +23,7 @@ class LimitChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rpm: float | None = None
     tpm: float | None = None
     rpd: float | None = None
+    ipm: float | None = None
     depth_seconds: float | None = None
     count_refused: bool | None = None
 
@@ -75,6 +77,7 @@ class Control:
             ("DELETE", "/_sandbox/faults"): self._clear_faults,
             ("POST", "/_sandbox/limits"): self._change_limits,
             ("POST", "/_sandbox/latency"): self._change_latency,
+            ("POST", "/_sandbox/quirks"): self._change_quirks,
             ("POST", "/_sandbox/conversions"): self._change_conversions,
             ("POST", "/_sandbox/reset"): self._reset,
         }
@@ -116,7 +119,7 @@ class Control:
 
     def _change_limits(self, content: bytes) -> Any:
         change = msgspec.json.decode(content, type=LimitChange)
-        limit = Limit(rpm=change.rpm, tpm=change.tpm, rpd=change.rpd)
+        limit = Limit(rpm=change.rpm, tpm=change.tpm, rpd=change.rpd, ipm=change.ipm)
         self._openai.limiter.change(
             model=change.model,
             limit=None if limit == Limit() else limit,
@@ -129,6 +132,13 @@ class Control:
         change = msgspec.json.decode(content, type=LatencyChange)
         self._world.latency[change.vendor] = Latency(change.mean, change.sigma)
         return change
+
+    def _change_quirks(self, content: bytes) -> Any:
+        """Take the fields of `Quirks` that are given; the others stay."""
+        service = self._openai.service
+        changes = msgspec.json.decode(content, type=dict[str, Any])
+        service.quirks = msgspec.convert({**msgspec.to_builtins(service.quirks), **changes}, Quirks)
+        return service.quirks
 
     def _change_conversions(self, content: bytes) -> Any:
         """Take the fields of `Behaviour` that are given; the others stay."""

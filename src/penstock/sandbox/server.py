@@ -38,7 +38,8 @@ def build_app(
 ) -> Switchboard:
     """Build everything in one application; `deployments` are names of the emulated Azure, and the model of each.
 
-    `/openai/v1` (and Azure's `/openai/deployments`), `/brevo/v3`, `/conversions/v1`, `/ads/v1`, and `/_sandbox`.
+    `/openai/v1` (and Azure's `/openai/deployments`), `/plain/v1` (a server that copies OpenAI's chat), `/brevo/v3`,
+    `/conversions/v1`, `/ads/v1`, and `/_sandbox`.
     """
     brevo = build_brevo_app(world, limits=BrevoLimits(scale=brevo_scale))
     board = Switchboard(world, openai or build_openai_app(world), brevo, build_conversions_app(world))
@@ -55,6 +56,7 @@ class Switchboard:
         self._control = Control(world, openai, brevo.state, conversions.state)
         self._prefixed: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "/openai/": self.azure,
+            "/plain/": build_openai_app(world, plain=True),
             "/brevo/": brevo,
             "/conversions/": conversions,
             "/ads/": build_ads_app(conversions.state),
