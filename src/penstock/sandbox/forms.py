@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email.message import Message
 from email.parser import HeaderParser
+from email.utils import collapse_rfc2231_value
 from typing import Any, NamedTuple
 
 _HEADERS = HeaderParser()
@@ -60,6 +61,4 @@ def _read_part(piece: bytes) -> tuple[str, FormValue]:
 
 def _parameter(headers: Message, name: str) -> str | None:
     value: Any = headers.get_param(name, header="content-disposition")
-    if isinstance(value, tuple):
-        return str(value[2])
-    return None if value is None else str(value)
+    return None if value is None else collapse_rfc2231_value(value)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -167,7 +168,7 @@ class Batches:
             times = {"created": now, "expires": now + _DAY}
             batch = _Batch(identity, endpoint, stored.id, call.account, metadata, expiry, seconds, times)
             self._kept[identity] = batch
-            self._service.later(0.1 * seconds, lambda: self._validate(batch, stored.content))
+            self._at(now + 0.1 * seconds, lambda: self._validate(batch, stored.content))
             return answer_json(batch.body())
 
         return Act(run)
@@ -181,19 +182,24 @@ class Batches:
             text = f"Rate limit reached for batch creations per hour: Limit {_CREATIONS_PER_HOUR}."
             raise ApiError(429, text, code="rate_limit_exceeded", kind="requests")
 
+    def _at(self, moment: float, action: Callable[[], None]) -> None:
+        """Do something at a moment, or at once when the clock has jumped past it."""
+        self._service.later(max(0.0, moment - self._clock.now()), action)
+
     def _validate(self, batch: _Batch, content: bytes) -> None:
         if batch.status != "validating":
             return
-        checked = check_input(content, batch.endpoint, self._service.models, self._clock.now())
+        moment = batch.times["created"] + 0.1 * batch.seconds
+        checked = check_input(content, batch.endpoint, self._service.models, moment)
         batch.total = len(checked.lines) + sum(fault["line"] is not None for fault in checked.faults)
         batch.faults = checked.faults or self._check_queue(batch, checked)
         if batch.faults:
-            self._end(batch, "failed")
+            self._end(batch, "failed", moment)
             return
         order = list(checked.lines)
         random.Random(f"{self._world.seed} {len(self._kept)}").shuffle(order)  # noqa: S311 - repeatable on purpose
         batch.lines = order
-        self._start(batch)
+        self._start(batch, moment)
 
     def _check_queue(self, batch: _Batch, checked: Checked) -> list[dict[str, Any]]:
         """Put the batch into the pool of queued input tokens of its model, or say that it does not fit."""
@@ -212,26 +218,26 @@ class Batches:
         self._queued[key] = self._queued.get(key, 0) + tokens
         return []
 
-    def _start(self, batch: _Batch) -> None:
+    def _start(self, batch: _Batch, moment: float) -> None:
         batch.status = "in_progress"
-        batch.times["in_progress"] = self._clock.now()
+        batch.times["in_progress"] = moment
         fault = self._world.take_fault("openai", "batches.run")
         if fault and fault.kind == "status":
             text = "Planned fault of the sandbox: the batch failed."
             batch.faults = [{"code": fault.code or "server_error", "message": text, "param": None, "line": None}]
-            self._end(batch, "failed")
+            self._end(batch, "failed", moment)
             return
         extra = math.inf if fault and fault.kind == "hang" else fault.seconds if fault and fault.kind == "slow" else 0.0
-        work, window = 0.8 * batch.seconds + extra, batch.times["expires"] - self._clock.now()
+        work, last = 0.8 * batch.seconds + extra, batch.times["expires"]
         steps = max(min(batch.total, 20), math.ceil(batch.total / 100))
-        if work > window:
-            self._service.later(window, lambda: self._expire(batch))
         for step in range(1, steps + 1):
-            due = work * step / steps
-            if due <= window and not math.isinf(due):
-                self._service.later(due, partial(self._work, batch, batch.total * step // steps))
+            due = moment + work * step / steps
+            if due <= last:
+                self._at(due, partial(self._work, batch, batch.total * step // steps, due))
+        if moment + work > last:
+            self._at(last, lambda: self._expire(batch))
 
-    def _work(self, batch: _Batch, until: int) -> None:
+    def _work(self, batch: _Batch, until: int, moment: float) -> None:
         """Answer the lines up to `until`; after the last, the files are written."""
         if batch.status != "in_progress":
             return
@@ -240,8 +246,13 @@ class Batches:
             batch.at += 1
         if batch.at == batch.total:
             batch.status = "finalizing"
-            batch.times["finalizing"] = self._clock.now()
-            self._service.later(0.1 * batch.seconds, lambda: self._end(batch, "completed"))
+            batch.times["finalizing"] = moment
+            end = moment + 0.1 * batch.seconds
+            self._at(end, lambda: self._finish(batch, end))
+
+    def _finish(self, batch: _Batch, moment: float) -> None:
+        if batch.status == "finalizing":
+            self._end(batch, "completed", moment)
 
     def _answer(self, batch: _Batch, line: Line) -> None:
         identity, request_id = self._clock.new_id("batch_req"), self._clock.new_id("req")
@@ -274,7 +285,7 @@ class Batches:
             return
         text = "This request could not be executed before the completion window expired."
         self._give_up(batch, "batch_expired", text)
-        self._end(batch, "expired")
+        self._end(batch, "expired", batch.times["expires"])
 
     def _give_up(self, batch: _Batch, code: str, text: str) -> None:
         for line in batch.lines[batch.at :]:
@@ -286,22 +297,24 @@ class Batches:
         if batch.status not in _OPEN:
             raise ApiError(409, f"Cannot cancel a batch with status '{batch.status}'.")
 
-        def finish() -> None:
-            self._give_up(batch, "batch_cancelled", "This request was not executed: the batch was cancelled.")
-            self._end(batch, "cancelled")
-
         def run() -> Done:
+            now = self._clock.now()
+            end = now + min(_TEN_MINUTES, 0.1 * batch.seconds)
             batch.status = "cancelling"
-            batch.times["cancelling"] = self._clock.now()
-            self._service.later(min(_TEN_MINUTES, 0.1 * batch.seconds), finish)
+            batch.times["cancelling"] = now
+            self._at(end, lambda: self._drop(batch, end))
             return answer_json(batch.body())
 
         return Act(run)
 
-    def _end(self, batch: _Batch, status: str) -> None:
+    def _drop(self, batch: _Batch, moment: float) -> None:
+        self._give_up(batch, "batch_cancelled", "This request was not executed: the batch was cancelled.")
+        self._end(batch, "cancelled", moment)
+
+    def _end(self, batch: _Batch, status: str, moment: float) -> None:
         """Write the files that have lines, free the queue, and tell who listens."""
         batch.status = status
-        batch.times[status] = self._clock.now()
+        batch.times[status] = moment
         batch.output_file_id = self._write(batch, "output", batch.good)
         batch.error_file_id = self._write(batch, "error", batch.bad)
         key = (batch.account, batch.model)

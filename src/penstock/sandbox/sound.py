@@ -19,7 +19,7 @@ RATE = 24_000
 """Samples per second of everything that is spoken."""
 
 _MARK = b"penstock-sandbox-speech:"
-_MARKED = re.compile(_MARK + rb"([A-Za-z0-9_=-]+)")
+_MARKED = re.compile(_MARK + rb"([A-Za-z0-9_=-]+)\.")
 _CHARACTERS_PER_SECOND = 15.0
 TYPES = {
     "mp3": b"audio/mpeg",
@@ -46,7 +46,7 @@ def speak(text: str, voice: str, speed: float) -> Speech:
 
 def encode_speech(speech: Speech, kind: str) -> bytes:
     """Return the sound file; `pcm` is 16-bit, mono, little-endian, and carries no text."""
-    note = _MARK + base64.urlsafe_b64encode(msgspec.json.encode(speech))
+    note = _MARK + base64.urlsafe_b64encode(msgspec.json.encode(speech)) + b"."
     writers = {"mp3": _encode_mp3, "opus": _encode_opus, "aac": _encode_aac, "flac": _encode_flac, "wav": _encode_wav}
     return _play_tone(speech) if kind == "pcm" else writers[kind](speech, note)
 
