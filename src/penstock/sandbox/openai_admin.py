@@ -151,6 +151,8 @@ class _Desk:
         service = self._service
         rows = []
         for model in service.models.all:
+            if service.models.is_shut_down(model, model.id, service.world.clock.now()):
+                continue
             limit = service.limiter.limits.get(model.id, service.limiter.default)
             row: dict[str, Any] = {
                 "object": "project.rate_limit",

@@ -56,15 +56,15 @@ def compare_listed(catalogue: Catalogue, listed: Iterable[Mapping[str, Any]], at
     """Compare items of `GET /models` (id, optional `shutdown_date`; contract 2.20) with the catalogue."""
     changes: list[Change] = []
     seen: set[str] = set()
-    for item in listed:
-        name = str(item.get("id") or "")
-        model, ends = catalogue.find(name), read_date(item.get("shutdown_date"))
+    dates = {str(item.get("id") or ""): read_date(item.get("shutdown_date")) for item in listed}
+    for name, ends in dates.items():
+        model = catalogue.find(name)
         seen |= {name, model.id}
         if not name or name.startswith("ft:"):
             continue
         if not model.known:
             changes.append(Change(name, "new", now=ends))
-        elif ends != model.shutdown:
+        elif ends != model.shutdown and not (name != model.id and model.id in dates and ends == dates[model.id]):
             changes.append(Change(name, "date", model.shutdown, ends))
     gone = [model.id for model in catalogue.all() if model.state(at) != "dead" and model.id not in seen]
     return [*changes, *(Change(name, "gone", catalogue.find(name).shutdown) for name in gone)]
