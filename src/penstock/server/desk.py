@@ -12,12 +12,15 @@ import msgspec
 
 from penstock.base.errors import PenstockError, StoppedError
 from penstock.flows.engine import Report, Run
+from penstock.flows.state import list_runs
 from penstock.runtime.progress import Progress, Snapshot
 from penstock.server.sse import Event
 from penstock.workspace import Workspace
 
 EVENTS_KEPT = 500
 """Events of a run that a reader who comes back can be given again."""
+LOOK_SECONDS = 0.005
+"""Between looks whether a run that begins is in the store, where everybody else finds it."""
 RUNS_KEPT = 50
 """Ended runs whose events are kept in memory; of older ones the end is known from the store."""
 
@@ -123,7 +126,10 @@ class RunDesk:
         task = asyncio.create_task(self._follow(live, work(listen, started)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(live.started)
+        run = await asyncio.shield(live.started)
+        while not task.done() and not await list_runs(self._workspace.store, run=run, limit=1):
+            await self._workspace.clock.sleep(LOOK_SECONDS)
+        return run
 
     async def _follow(self, live: _Live, work: Awaitable[Report]) -> None:
         try:
