@@ -8,7 +8,7 @@ from conversions_desk import Desk
 
 from outboxes import open_desk
 from penstock.base.errors import AccessError, RejectedError, ThrottledError, UnavailableError
-from penstock.events.comparison import Delivered, Setup, compare, judge_pixel, read_setup, stand
+from penstock.events.comparison import Delivered, Setup, compare, find_today, judge_pixel, read_setup, stand
 from penstock.sandbox.conversions_state import PIXEL
 from penstock.sandbox.world import Fault
 from penstock.vendor.ads import Ads, Pixel, Seen
@@ -51,7 +51,7 @@ async def test_a_key_that_was_made_writes_events_and_manages_nothing():
         await desk.wait(desk.ads(key).account())
     assert caught.value.code == "ads.key-refused"
     assert key not in str(caught.value)
-    assert await desk.wait(desk.ads().account()) == "Sandbox"
+    assert (await desk.wait(desk.ads().account())).name == "Sandbox"
 
 
 async def test_keys_can_be_made_and_not_listed():
@@ -131,7 +131,7 @@ async def test_the_limits_of_the_ads_api_are_held_per_endpoint_and_in_all():
     with pytest.raises(ThrottledError):
         await ads.account()
     desk.clock.advance(60)
-    assert await desk.wait(ads.account()) == "Sandbox"
+    assert (await desk.wait(ads.account())).name == "Sandbox"
 
 
 async def test_an_account_without_the_feature_is_told_apart():
@@ -167,6 +167,14 @@ async def test_only_attached_events_after_a_click_are_counted():
     (day,) = await desk.wait(desk.ads().insights(today, today))
     assert (day.day, day.click_through, day.view_through) == (today, 1, 0)
     assert await desk.wait(desk.ads().insights("2026-01-01", "2026-01-02")) == []
+    with pytest.raises(RejectedError):
+        await desk.wait(desk.ads().insights(today, "2027-01-01"))
+
+
+def test_today_is_a_matter_of_the_account():
+    noon = datetime(2026, 11, 20, 3, 0, tzinfo=UTC).timestamp()
+    assert find_today("America/New_York", noon) == date(2026, 11, 19)
+    assert find_today("Europe/Berlin", noon) == find_today("Nowhere/Else", noon) == date(2026, 11, 20)
 
 
 async def test_an_event_stands_by_its_settings_and_campaigns():

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -127,12 +128,20 @@ async def compare(ads: Ads, store: Store, pixel_id: str, since: date, now: float
     setup = await read_setup(ads)
     delivered = await read_delivered(store, pixel_id, since)
     sample = await _where_enabled(ads.sample(pixel_id))
-    until = max(since, datetime.fromtimestamp(now, UTC).date())
-    counted = await _where_enabled(ads.insights(since.isoformat(), until.isoformat()))
+    today = find_today((await ads.account()).timezone, now)
+    counted = await _where_enabled(ads.insights(min(since, today).isoformat(), today.isoformat()))
     states = None if sample is None else dict(await read_states(store, pixel_id, sample))
     standings = stand(setup, pixel_id, delivered, sample or ())
     findings = [*judge_pixel(setup, pixel_id), *judge_standings(standings), *judge_sample(sample, states)]
     return Comparison(pixel_id, tuple(standings), tuple(join_days(delivered, counted)), states, tuple(findings))
+
+
+def find_today(timezone: str, now: float) -> date:
+    """Return the day that it is in a time zone; UTC stands for one that this machine does not know."""
+    try:
+        return datetime.fromtimestamp(now, ZoneInfo(timezone)).date()
+    except (ZoneInfoNotFoundError, ValueError):
+        return datetime.fromtimestamp(now, UTC).date()
 
 
 def stand(

@@ -148,6 +148,8 @@ def report_conversions(state: ConversionsState, _query: Query, content: Any) -> 
     if content.get("aggregation_level") not in ("ad_account", "campaign", "ad_group", "ad"):
         raise refuse(400, "aggregation_level is invalid.", param="aggregation_level")
     start, end = _read_range(content.get("time_ranges"))
+    if end - 86_400 > state.world.clock.now():
+        raise refuse(400, "until must not be in the future.", param="time_ranges")
     days = state.count_conversions(start, end)
     if content.get("time_granularity") != "daily":
         return {"object": "list", "data": [_row(sum(days.values()), None)], "has_more": False}

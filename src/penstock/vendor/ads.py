@@ -31,6 +31,13 @@ PAGE, MOST_PAGES = 500, 200
 SAMPLE_MINUTES, SAMPLE_EVENTS = 15, 50
 
 
+class Account(msgspec.Struct, frozen=True):
+    """The ad account of a key; its days begin at midnight of `timezone`."""
+
+    name: str
+    timezone: str
+
+
 class Pixel(msgspec.Struct, frozen=True):
     """A source of events: `source_id` for event settings, `pixel_id` for events."""
 
@@ -85,10 +92,10 @@ class Ads:
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         register_secret(api_key)
 
-    async def account(self) -> str:
-        """Return the name of the ad account: the harmless way to try a key."""
+    async def account(self) -> Account:
+        """Return the ad account: the harmless way to try a key."""
         found = await self._call("GET", "/ad_account")
-        return str(found.get("name") or found.get("id") or "?")
+        return Account(_text(found, "name", "id"), _text(found, "timezone") or "UTC")
 
     async def pixels(self) -> list[Pixel]:
         """List the sources of events with their Pixel IDs."""
@@ -150,7 +157,10 @@ class Ads:
         ]
 
     async def insights(self, since: str, until: str) -> list[Counted]:
-        """Return the account's attributed conversions by day, from `since` to `until` (`2026-11-20`), both counted."""
+        """Return the account's attributed conversions by day, from `since` to `until` (`2026-11-20`), both counted.
+
+        Days are those of the account's time zone; one that has not begun there is refused.
+        """
         span = msgspec.json.encode({"type": "date_range", "since": since, "until": until}).decode()
         content = {
             "aggregation_level": "ad_account",
