@@ -13,7 +13,7 @@ from penstock.events.draft import Draft
 from penstock.events.lookup import Get, GetItem, compile_item, compile_record
 from penstock.events.mapping_file import Plan
 from penstock.events.money import Unit, read_currency, to_minor
-from penstock.events.values import READERS, refuse
+from penstock.events.values import READERS, refuse, show_name
 
 
 class Cart:
@@ -56,7 +56,7 @@ class Cart:
                 data["contents"] = items
                 if currency and "currency" in fields and any("amount" in item for item in items):
                     data["currency"] = currency
-        elif self._each or self._items:
+        elif self._find_items(record, draft):
             draft.warnings.append(f"contents is not part of {shape}; it is left out [event.not-in-shape]")
         for name, get, field in self._named:
             self._put(data, name, get, field if name in fields else None, record, draft)
@@ -148,7 +148,7 @@ class Cart:
                     raise refuse("unknown-key", "is no part of an item")
                 read[name] = self._item_money(value, currency) if field.kind == "money" else READERS[field.kind](value)
             except MappingError as error:
-                draft.warn(f"{at}.{name}", error)
+                draft.warn(f"{at}.{show_name(name)}", error)
         return read
 
     def _item_money(self, value: Any, currency: str) -> int:
@@ -184,7 +184,7 @@ class Cart:
             try:
                 data[name] = READERS[field.kind](value)
             except MappingError as error:
-                draft.refuse(f"data.{name}", error)
+                draft.refuse(f"data.{show_name(name)}", error)
 
 
 def _compile_items(part: Mapping[str, Any]) -> list[tuple[str, GetItem]]:

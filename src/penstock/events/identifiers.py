@@ -25,6 +25,10 @@ class Sha256(str):
         """Refuse: a digest never comes from text that was not normalised or checked."""
         raise TypeError("Sha256 is made by penstock.events.identifiers.hash_… and take_hashed alone")
 
+    def __reduce__(self) -> tuple[Callable[[Any], Sha256], tuple[str]]:
+        """Copy and pickle through the same check."""
+        return take_hashed, (str(self),)
+
 
 _make: Callable[[type[Sha256], str], Sha256] = str.__new__
 

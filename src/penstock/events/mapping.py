@@ -275,7 +275,9 @@ class Mapping:
         for name, value in fields:
             if name != "type" and _names_person(value, draft.clear):
                 hint = "Send what is not a person's own: an order number, a product."
-                draft.refuse(name, refuse("personal-data", "holds what identifies a person, in clear text", hint))
+                draft.refuse(
+                    show_name(name), refuse("personal-data", "holds what identifies a person, in clear text", hint)
+                )
 
 
 def _names_person(value: Any, clear: list[str]) -> bool:

@@ -10,7 +10,7 @@ from penstock.base.errors import MappingError
 from penstock.events.contract import ANY_KEY, Contract, Field, Identifier
 from penstock.events.identifiers import take_hashed
 from penstock.events.mapped import Refusal
-from penstock.events.values import CLEAR, read_json, read_opaque, read_text, read_url, refuse
+from penstock.events.values import CLEAR, read_json, read_opaque, read_text, read_url, refuse, show_name
 
 _DAY_MS = 86_400_000
 
@@ -90,12 +90,12 @@ def _check_fields(
     for name, value in values.items():
         known = fields.get(name, fields.get(ANY_KEY))
         if known is None:
-            found.append(_refusal(f"{at}{name}", refuse("unknown-key", "is not known to the contract")))
+            found.append(_refusal(f"{at}{show_name(name)}", refuse("unknown-key", "is not known to the contract")))
             continue
         try:
             _check(value, known, f"{at}{name}", contract, found)
         except MappingError as error:
-            found.append(_refusal(f"{at}{name}", error))
+            found.append(_refusal(f"{at}{show_name(name)}", error))
 
 
 def _check(value: Any, field: Field, at: str, contract: Contract, found: list[Refusal]) -> None:
@@ -115,7 +115,7 @@ def _check_user(user: Mapping[str, Any], contract: Contract, found: list[Refusal
     for name, value in user.items():
         one = contract.user.get(name)
         if one is None:
-            found.append(_refusal(f"user.{name}", refuse("unknown-key", "is not known to the contract")))
+            found.append(_refusal(f"user.{show_name(name)}", refuse("unknown-key", "is not known to the contract")))
             continue
         try:
             if one.many:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.base.errors import MappingError
+from penstock.base.redact import redact
 from penstock.events.identifiers import looks_hashed
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*://)(?:[^/?#\s@]*@)?([^/?#\s@]+)([^?#\s]*)")
@@ -151,6 +152,11 @@ def read_ip(value: Any) -> str:
     except (OSError, ValueError) as error:
         raise refuse("bad-ip", "is not an IPv4 or IPv6 address", "Map one address, not a list of proxies.") from error
     return text
+
+
+def show_name(name: str) -> str:
+    """Return the name of a field that nobody declared, fit to be shown: records may have people as keys."""
+    return redact(name)[:60] or "(no name)"
 
 
 def has_email(text: str) -> bool:
