@@ -17,7 +17,7 @@ from penstock.base.types import Finding
 from penstock.runtime import checks
 from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.connections import Book, Connection
-from penstock.runtime.endpoint_check import check_endpoint
+from penstock.runtime.endpoint_check import check_endpoint, label_of
 from penstock.runtime.keys import read_key, read_secret
 from penstock.vendor.ads import Ads
 from penstock.vendor.conversions import Conversions
@@ -212,36 +212,33 @@ class Vendors:
         return connection
 
     async def check(self, name: str, model: str) -> list[Finding]:
-        """Test a connection by a harmless real call and name the fault; `model` is the one that calls would ask."""
+        """Test a connection by a harmless real call and name the fault; `model` is the one that calls would ask.
+
+        Raises `SettingsError` where there is no such connection, or no key for it.
+        """
         connection = self.book.find(name)
         if connection.kind == "conversions":
             return await self.check_conversions(name)
         if connection.kind == "brevo":
             return [await self._check_brevo(name)]
-        try:
-            client = self.open_openai(name)
-        except SettingsError as error:
-            return [checks.missing("OpenAI key" if name == "openai" else f"{name} key", error)]
-        return await check_endpoint(client, connection, connection.find_model(model))
+        return await check_endpoint(self.open_openai(name), connection, connection.find_model(model))
 
     async def _check_brevo(self, name: str) -> Finding:
         from penstock.data.brevo import read_account
 
-        label = "Brevo" if name == "brevo" else name
+        label, caller = label_of(name), self.open_brevo(name)
         try:
-            account = await read_account(self.open_brevo(name))
-        except SettingsError as error:
-            return checks.missing(f"{label} key", error)
+            account = await read_account(caller)
         except PenstockError as error:
             return checks.from_error(label, error)
         return Finding(f"{label} key", "ok", f"accepted by account {account.name or account.id}, plan {account.plan}")
 
     async def check_conversions(self, name: str = "conversions") -> list[Finding]:
-        """Look whether events would be taken, and if not, which of the known causes it is; nothing is saved."""
-        try:
-            client = self.open_conversions(name=name)
-        except SettingsError as error:
-            return [checks.missing("Conversions", error)]
+        """Look whether events would be taken, and if not, which of the known causes it is; nothing is saved.
+
+        Raises `SettingsError` where key or Pixel ID is missing.
+        """
+        client = self.open_conversions(name=name)
         kinds: dict[str, Callable[[], Awaitable[object]]] = {}
         if not self.is_sandbox:
             key = read_secret(self._find(name, "conversions"), self.settings)

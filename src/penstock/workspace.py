@@ -35,6 +35,7 @@ from penstock.runtime import checks
 from penstock.runtime.answers import Answers
 from penstock.runtime.call import Caller
 from penstock.runtime.corrections import Corrections
+from penstock.runtime.endpoint_check import label_of
 from penstock.runtime.governor import Governor, Pool
 from penstock.runtime.jobs import Jobs
 from penstock.runtime.ledger import Ledger
@@ -357,11 +358,14 @@ class Workspace:
             await checks.check_ledger(self.ledger),
             checks.check_model(self.catalogue, model, self.clock.now()),
         ]
-        name = str(self.settings.get("connection"))
-        findings += await self.vendors.check(name, model)
-        findings += await self.vendors.check("brevo", model)
-        if self.vendors.is_sandbox or self.settings.get("conversions.api-key"):
-            findings += await self.vendors.check_conversions()
+        names = [str(self.settings.get("connection")), "brevo", *self.vendors.book.names()]
+        for name in dict.fromkeys(names):
+            if name == "conversions" and not (self.vendors.is_sandbox or self.settings.get("conversions.api-key")):
+                continue
+            try:
+                findings += await self.vendors.check(name, model)
+            except SettingsError as error:
+                findings.append(checks.missing(f"{label_of(name)} key", error))
         return findings
 
     async def forget_answers(self, owner: str) -> int:

@@ -7,14 +7,16 @@ from typing import Any
 
 import click
 
-from penstock.base.errors import InputError, PenstockError
+from penstock.base.errors import InputError, PenstockError, SettingsError
 from penstock.base.redact import mask_key
 from penstock.base.settings import Settings
 from penstock.base.types import Finding
 from penstock.cli import render
 from penstock.cli.main import Given, common, run_async
+from penstock.runtime import checks
 from penstock.runtime.connections import KINDS, OF_SETTINGS, Book, Connection
 from penstock.runtime.keys import read_secret
+from penstock.vendors import Vendors
 from penstock.workspace import Workspace
 
 STANDARD_INPUT = "-"
@@ -165,7 +167,7 @@ def test(given: Given, names: tuple[str, ...], model: str | None, as_json: bool)
             vendors = workspace.vendors
             wanted = names or [name for name in vendors.book.names() if name not in OF_SETTINGS] or ["openai"]
             asked = model or str(workspace.settings.get("model"))
-            return {name: await vendors.check(name, asked) for name in wanted}
+            return {name: await _look(vendors, name, asked) for name in wanted}
 
     found = run_async(work)
     if as_json:
@@ -174,6 +176,14 @@ def test(given: Given, names: tuple[str, ...], model: str | None, as_json: bool)
         for findings in found.values():
             render.show_findings(findings)
     return 2 if any(finding.verdict == "fail" for findings in found.values() for finding in findings) else 0
+
+
+async def _look(vendors: Vendors, name: str, model: str) -> list[Finding]:
+    vendors.book.find(name)
+    try:
+        return await vendors.check(name, model)
+    except SettingsError as error:
+        return [checks.from_error(f"{name} key", error)]
 
 
 @connections.command("remove")

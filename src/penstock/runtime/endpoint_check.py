@@ -16,13 +16,18 @@ _OWN_HEADERS = ("openai-version", "openai-organization", "openai-processing-ms")
 _NOT_THERE = ("openai.model-not-found", "openai.deployment-missing", "openai.endpoint-missing")
 
 
+def label_of(name: str) -> str:
+    """Return what a verdict calls a connection: the vendor's name for those that the settings describe."""
+    return {"openai": "OpenAI", "brevo": "Brevo", "conversions": "Conversions"}.get(name, name)
+
+
 async def check_endpoint(client: OpenAI, connection: Connection, model: str) -> list[Finding]:
     """Ask which models there are, and whether `model` is among them: free, changes nothing.
 
     Where an endpoint does not list what can be asked (Azure's deployments, many compatible servers), a call without
     its input is sent, which is refused before anything is made.
     """
-    label = "OpenAI" if connection.name == "openai" else connection.name
+    label = label_of(connection.name)
     try:
         exchange = await client.look("/models")
         findings = _read_list(label, connection, client.host, exchange)
