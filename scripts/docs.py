@@ -56,7 +56,8 @@ def _shared() -> None:
 def _command(name: str, command: click.Command) -> Iterator[str]:
     if isinstance(command, click.Group):
         for below in command.list_commands(click.Context(command)):
-            inner = command.commands[below]
+            inner = command.get_command(click.Context(command), below)
+            assert inner is not None
             yield from _command(f"{name} {below}", inner)
         return
     arguments = [one for one in command.params if isinstance(one, click.Argument)]

@@ -102,6 +102,7 @@ class _Lazy(click.Group):
         "runs": ("penstock.cli.runs", "runs", "List, show and retry runs."),
         "cost": ("penstock.cli.runs", "cost", "What was spent, by day, model, operation or flow."),
         "answers": ("penstock.cli.runs", "answers", "Held answers: how many, purge, forget."),
+        "events": ("penstock.cli.events", "events", "Send conversion events; see what became of each."),
         "demo": ("penstock.cli.demo", "demo", "See the main job at work in the sandbox."),
         "doctor": ("penstock.cli.doctor", "doctor", "Check settings, keys, limits and store; read-only."),
         "sandbox": ("penstock.cli.sandbox", "sandbox", "Serve the emulated vendors; plan faults."),

@@ -131,7 +131,7 @@ def _insert(
         number = known.setdefault((entry.pixel, entry.name, entry.event_id), entry.number)
         if number != entry.number:
             state = "duplicate"
-            problem = Problem("events.duplicate", f"repeats event {number}: same Pixel ID, event name and id")
+            problem = Problem("events.duplicate", "repeats an earlier event: same Pixel ID, event name and id")
     is_waiting = state == "waiting"
     code = problem.code if problem is not None else ""
     events.append({
