@@ -32,6 +32,7 @@ from penstock.events.values import (
     read_text,
     read_url,
     refuse,
+    show_name,
 )
 
 __all__ = ["Mapped", "Mapping", "Refusal", "load_mapping"]
