@@ -28,7 +28,7 @@ from penstock.sandbox.conversions import (
     too_fast,
 )
 from penstock.sandbox.conversions_rules import load_table
-from penstock.sandbox.conversions_state import Campaign, ConversionsState, EventSetting
+from penstock.sandbox.conversions_state import Campaign, ConversionsState, EventSetting, Received
 from penstock.sandbox.world import Fault, cut_connection
 
 Query = dict[str, list[str]]
@@ -125,18 +125,20 @@ def list_events(state: ConversionsState, query: Query, _content: Any) -> Any:
     pixel_id = query.get("pid", [""])[-1]
     if not pixel_id:
         raise refuse(400, "pid is required.", param="pid")
-    shown = [
-        {
-            "id": one.event["id"],
-            "type": one.event["type"],
-            "custom_event_name": one.event.get("custom_event_name"),
-            "timestamp_ms": one.event["timestamp_ms"],
-            "received_at_ms": round(one.at * 1000),
-            "channel": one.channel,
-        }
-        for one in state.recent(pixel_id, min(_read_limit(query, 50), 50))
-    ]
+    shown = [_show_event(one) for one in state.recent(pixel_id, min(_read_limit(query, 50), 50))]
     return {"object": "list", "data": shown}
+
+
+def _show_event(one: Received) -> dict[str, Any]:
+    event = one.event
+    return {
+        "id": one.id,
+        "type": event["type"],
+        "custom_event_name": event.get("custom_event_name"),
+        "timestamp_ms": event["timestamp_ms"],
+        "received_at_ms": round(one.at * 1000),
+        "channel": one.channel,
+    }
 
 
 def report_conversions(state: ConversionsState, _query: Query, content: Any) -> Any:

@@ -119,6 +119,7 @@ def load_table() -> Table:
     )
 
 
+@lru_cache(maxsize=4096)
 def _is_ip(value: str) -> bool:
     try:
         ipaddress.ip_address(value)
@@ -164,6 +165,7 @@ class Rules:
         self._now_ms = now_ms
         accepts = behaviour.attribution_appended == "accept"
         self._types = self._table.types | (self._table.uncertain_types if accepts else {})
+        self._shapes = frozenset(self._types.values())
         self._custom_name = re.compile(self._table.limits["custom_name"])
 
     def find_flaws(self, events: list[Any]) -> Iterator[Flaw]:
@@ -249,7 +251,7 @@ class Rules:
             yield "data", "missing_event_data", "must be an object."
             return
         shape = str(data.get("type"))
-        if shape not in self._types.values():
+        if shape not in self._shapes:
             yield "data.type", "missing_event_data_type", "must be a supported data type."
             return
         if kind in self._types and self._types[kind] != shape:

@@ -55,22 +55,37 @@ class Campaign(msgspec.Struct):
     conversion_event_setting_ids: list[str] = msgspec.field(default_factory=list)
 
 
-class Received(msgspec.Struct, frozen=True):
-    """One event that was saved, and when; `matched` is what it can be matched by."""
+class Received(msgspec.Struct, frozen=True, gc=False):
+    """One event that was saved, as JSON, and when."""
 
     pixel_id: str
     name: str
-    event: dict[str, Any]
+    id: str
+    body: bytes
     at: float
-    matched: dict[str, list[Any]]
+    behaviour: Behaviour
     channel: str = "server_to_server"
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """Return the event."""
+        found: dict[str, Any] = msgspec.json.decode(self.body)
+        return found
+
+    @property
+    def matched(self) -> dict[str, list[Any]]:
+        """Return what it can be matched by, under the behaviour that it came under."""
+        return matched_fields(self.event.get("user"), self.behaviour)
 
 
 class ConversionsState:
     """What the emulated account knows; to be seeded and read by tests."""
 
-    def __init__(self, world: World, behaviour: Behaviour | None = None, *, keep: int = 100_000) -> None:
-        """Begin with one website and one campaign; `keep` bounds the events held, the counts stay exact."""
+    def __init__(self, world: World, behaviour: Behaviour | None = None, *, keep: int | None = None) -> None:
+        """Begin with one website and one campaign.
+
+        `keep` bounds the events held, the counts stay exact; by default it is as much as the world's logs keep.
+        """
         self.world = world
         self.behaviour = behaviour or Behaviour()
         self.pixels: list[Pixel] = [Pixel("cds_sandbox0001", PIXEL, "Sandbox website")]
@@ -78,7 +93,7 @@ class ConversionsState:
         self.campaigns: list[Campaign] = [Campaign("cmpn_sandbox1", "Sandbox campaign")]
         self.keys: dict[str, str] = {}
         """Key: its kind. Keys that are not listed tell their kind by what they contain."""
-        self.received: deque[Received] = deque(maxlen=keep)
+        self.received: deque[Received] = deque(maxlen=world.log.maxlen if keep is None else keep)
         self.saved: Counter[tuple[str, str]] = Counter()
         """Events saved, by Pixel ID and event name."""
         self.counts: Counter[str] = Counter()
@@ -140,8 +155,8 @@ class ConversionsState:
         self.counts["saved"] += 1
         self.saved[pixel_id, name] += 1
         if self.received.maxlen:
-            matched = matched_fields(event.get("user"), self.behaviour)
-            self.received.append(Received(pixel_id, name, event, now, matched))
+            body = msgspec.json.encode(event)
+            self.received.append(Received(pixel_id, name, event["id"], body, now, self.behaviour))
         return True
 
     def _forget(self, now: float) -> None:
@@ -156,7 +171,7 @@ class ConversionsState:
 
     def find(self, event_id: str) -> list[Received]:
         """Return the saved events with an id that are still held."""
-        return [one for one in self.received if one.event["id"] == event_id]
+        return [one for one in self.received if one.id == event_id]
 
     def recent(self, pixel_id: str, limit: int) -> Iterator[Received]:
         """Yield the newest events that monitoring shows."""
@@ -185,7 +200,8 @@ class ConversionsState:
         }
         found: Counter[str] = Counter()
         for one in self.received:
-            if start <= one.at < end and one.event.get("oppref") and (sources.get(one.pixel_id), one.name) in counted:
+            is_counted = start <= one.at < end and (sources.get(one.pixel_id), one.name) in counted
+            if is_counted and one.event.get("oppref"):
                 found[datetime.fromtimestamp(one.at, UTC).date().isoformat()] += 1
         return found
 
