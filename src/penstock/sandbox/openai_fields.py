@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.sandbox.forms import FormError, FormFile, FormValue, read_form
 from penstock.sandbox.openai_models import Model
-from penstock.sandbox.openai_requests import ApiError, missing
+from penstock.sandbox.openai_requests import ApiError, find_model, missing
 from penstock.sandbox.openai_routes import Call, Service
 
 
@@ -143,12 +143,6 @@ def read_fields(call: Call, *, form: bool | None = None) -> Fields:
 
 def find_media_model(service: Service, fields: Fields, api: str, default: str | None = None) -> Model:
     """Return the model that a request names, when it is alive and serves this endpoint."""
-    name = fields.text("model", default)
-    model = service.models.find(name, service.world.clock.now())
-    if model is None:
-        text = f"The model `{name}` does not exist or you do not have access to it."
-        raise ApiError(404, text, code="model_not_found")
-    if api not in model.apis:
-        text = f"The model '{name}' cannot be used with this endpoint."
-        raise ApiError(400, text, code="unsupported_value", param="model")
-    return model
+    body = {"model": fields.text("model", default)}
+    now, retired_status = service.world.clock.now(), service.quirks.retired_status
+    return find_model(service.models, api, body, now, retired_status)

@@ -11,8 +11,6 @@ import hashlib
 import math
 from typing import Any, NamedTuple
 
-import msgspec
-
 from penstock.base.types import Usage
 from penstock.sandbox.openai_answers import moderate
 from penstock.sandbox.openai_fields import Fields, find_media_model, invalid, name_set, read_fields, unsupported
@@ -20,6 +18,7 @@ from penstock.sandbox.openai_files import Files
 from penstock.sandbox.openai_models import Model
 from penstock.sandbox.openai_requests import ApiError, missing
 from penstock.sandbox.openai_routes import EVENTS, Call, Done, Job, Route, Service, answer_json
+from penstock.sandbox.openai_streams import frame
 from penstock.sandbox.pixels import Picture, draw_look, encode_picture, read_picture
 
 _SHARED = (
@@ -222,8 +221,7 @@ class Images:
         events += [
             {"type": f"{prefix}.completed", "b64_json": one, **common, "usage": _usage_body(share)} for one in drawn
         ]
-        pieces = tuple(b"event: %s\ndata: %s\n\n" % (one["type"].encode(), msgspec.json.encode(one)) for one in events)
-        return Done(b"", usage, EVENTS, pieces=pieces)
+        return Done(b"", usage, EVENTS, pieces=tuple(frame(event, event["type"]) for event in events))
 
 
 def _refuse_variations(_call: Call) -> Done:

@@ -51,7 +51,7 @@ def find_model(models: Models, operation: str, body: dict[str, Any], now: float,
     if operation == "completions":
         text = "This is a chat model and not supported in the v1/completions endpoint. Use v1/chat/completions."
         raise ApiError(404, text, param="model")
-    if _API_OF[operation] not in model.apis:
+    if _API_OF.get(operation, operation) not in model.apis:
         text = f"The model '{name}' cannot be used with this endpoint."
         raise ApiError(400, text, code="unsupported_value", param="model")
     return model

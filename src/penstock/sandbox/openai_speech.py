@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 
-import msgspec
-
 from penstock.base.types import Usage
 from penstock.sandbox.openai_fields import Fields, find_media_model, invalid, name_set, read_fields, unsupported
 from penstock.sandbox.openai_models import Model
 from penstock.sandbox.openai_requests import missing
 from penstock.sandbox.openai_routes import EVENTS, Call, Done, Job, Route, Service
+from penstock.sandbox.openai_streams import frame
 from penstock.sandbox.sound import TYPES, encode_speech, speak
 
 VOICES = name_set("alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse")
@@ -84,4 +83,4 @@ def _write_events(pieces: tuple[bytes, ...], usage: Usage) -> tuple[bytes, ...]:
         {"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()} for piece in pieces
     ]
     events.append({"type": "speech.audio.done", "usage": used})
-    return tuple(b"data: %s\n\n" % msgspec.json.encode(event) for event in events)
+    return tuple(frame(event) for event in events)

@@ -19,6 +19,7 @@ from penstock.sandbox.openai_fields import Fields, find_media_model, invalid, na
 from penstock.sandbox.openai_models import Model
 from penstock.sandbox.openai_requests import ApiError, missing
 from penstock.sandbox.openai_routes import EVENTS, Call, Done, Job, Route, Service, answer_json
+from penstock.sandbox.openai_streams import frame
 from penstock.sandbox.openai_subtitles import Segment, cut_segments, place_words, write_srt, write_vtt
 from penstock.sandbox.sound import measure_seconds, read_speech
 
@@ -263,4 +264,4 @@ def _stream(heard: _Heard) -> Done:
             for segment in _diarized(heard, cut_segments(heard.text, heard.seconds))["segments"]
         ]
     events.append({"type": "transcript.text.done", "text": heard.text, "usage": _used(heard)})
-    return Done(b"", heard.usage, EVENTS, pieces=tuple(b"data: %s\n\n" % msgspec.json.encode(one) for one in events))
+    return Done(b"", heard.usage, EVENTS, pieces=tuple(frame(event) for event in events))

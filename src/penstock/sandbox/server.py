@@ -128,6 +128,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=7, help="Seed of everything that is left to chance.")
     parser.add_argument("--latency", type=float, default=0.0, help="Mean seconds that an answer takes.")
     parser.add_argument("--latency-sigma", type=float, default=0.0, help="Log-normal spread of the latency.")
+    parser.add_argument("--batch-seconds", type=float, help="Seconds that a batch of OpenAI takes, however long.")
     parser.add_argument("--tier", choices=list(DEFAULT_LIMITS), default="Build", help="Usage tier of the limits.")
     parser.add_argument("--rpm", type=float, help="Requests per minute for every model; 0 is no limit.")
     parser.add_argument("--tpm", type=float, help="Tokens per minute for every model; 0 is no limit.")
@@ -154,6 +155,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve with the limits and the latency given on the command line."""
     given = _parse(arguments)
     latency = {"openai": Latency(given.latency, given.latency_sigma)}
+    if given.batch_seconds is not None:
+        latency["openai.batches"] = Latency(given.batch_seconds)
     world = World(SystemClock(), seed=given.seed, latency=latency, keep=given.keep)
     limits = dict(load_models().limits(given.tier))
     default = DEFAULT_LIMITS[given.tier]

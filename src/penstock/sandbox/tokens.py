@@ -8,6 +8,7 @@ import warnings
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 
 from penstock.base.clock import Clock
 
@@ -39,6 +40,7 @@ class Tokenizer:
         return [tokens[at : at + _BLOCK].tobytes() for at in range(0, len(tokens) - _BLOCK + 1, _BLOCK)]
 
 
+@cache
 def _load_ranks() -> Callable[[str], list[int]] | None:
     with warnings.catch_warnings():
         # The package reads its files in a way that Python 3.11 and 3.12 call outdated.
