@@ -198,7 +198,7 @@ class Vendors:
 
     def choose_pixel(self, pixel_id: str | None = None, *, name: str = "conversions") -> str:
         """Return the Pixel ID that is meant: the given one, else the connection's; raises `SettingsError` without."""
-        own = pixel_id or self._find(name, "conversions").pixel or (SANDBOX_PIXEL if self.is_sandbox else None)
+        own = pixel_id or self._find(name, "conversions").pixel_id or (SANDBOX_PIXEL if self.is_sandbox else None)
         return own or str(self.settings.require("conversions.pixel-id"))
 
     def _find(self, name: str, kind: str) -> Connection:

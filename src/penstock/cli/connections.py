@@ -57,7 +57,7 @@ def _open_book(given: Given) -> Book:
 @click.option("--decisions/--no-decisions", default=None, help="Whether it has the Decisions API (OpenAI's own has).")
 @click.option("--timeout", type=float, help="Seconds to wait for an answer.")
 @click.option("--api-version", default="", help="Azure: use the form that has the deployment in the path.")
-@click.option("--pixel", default="", help="Conversions: the Pixel ID.")
+@click.option("--pixel-id", default="", help="Conversions: the Pixel ID.")
 @click.option("--replace", is_flag=True, help="Describe a connection of this name anew.")
 @common
 @click.pass_obj

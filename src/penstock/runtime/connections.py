@@ -62,7 +62,7 @@ class Connection(
     timeout: float | None = None
     api_version: str = ""
     """Azure only: set for the form that has the deployment in the path."""
-    pixel: str = ""
+    pixel_id: str = ""
     """Conversions only: the Pixel ID."""
     public_only: bool = False
     """The address came from outside this machine: checked again at each opening, and kept to."""
@@ -213,7 +213,7 @@ class Book:
                 kind="conversions",
                 base_url=str(get("conversions.base-url")),
                 secret=f"setting:{name}.api-key",
-                pixel=str(get("conversions.pixel-id") or ""),
+                pixel_id=str(get("conversions.pixel-id") or ""),
                 timeout=float(get("conversions.timeout")),
             )
         return None
@@ -291,7 +291,7 @@ def check_connection(connection: Connection) -> None:
         raise _wrong(connection, "a name is a lower-case letter, then letters, digits and hyphens, at most 64")
     _check_url(connection)
     _check_secret_source(connection)
-    for part in ("organization", "project", "api_version", "pixel"):
+    for part in ("organization", "project", "api_version", "pixel_id"):
         if not _PLAIN.match(getattr(connection, part)):
             raise _wrong(connection, f"{part.replace('_', '-')} holds characters that no header can carry")
     if connection.timeout is not None and not 0 < connection.timeout <= 86_400:
@@ -305,13 +305,13 @@ def check_connection(connection: Connection) -> None:
         "decisions": is_openai,
         "authentication": is_openai,
         "api_version": connection.kind == "azure",
-        "pixel": connection.kind == "conversions",
+        "pixel_id": connection.kind == "conversions",
     }
     for part, may in allowed.items():
         if not may and getattr(connection, part) not in ("", None, {}):
             raise _wrong(connection, f"the kind {connection.kind} has no {part.replace('_', '-')}")
-    if connection.kind == "conversions" and not connection.pixel:
-        raise _wrong(connection, "the kind conversions needs the Pixel ID: pixel")
+    if connection.kind == "conversions" and not connection.pixel_id:
+        raise _wrong(connection, "the kind conversions needs the Pixel ID: pixel-id")
     doubled = [model for model in connection.models.values() if list(connection.models.values()).count(model) > 1]
     if doubled:
         raise _wrong(

@@ -105,7 +105,7 @@ BAD = [
     ({"organization": "org\r\nx: y"}, "header"),
     ({"timeout": 0.0}, "timeout"),
     ({"timeout": -1.0}, "timeout"),
-    ({"pixel": "123"}, "pixel"),
+    ({"pixel_id": "123"}, "pixel-id"),
     ({"kind": "conversions"}, "Pixel ID"),
     ({"kind": "brevo", "models": {"a": "b"}}, "models"),
     ({"kind": "brevo", "organization": "x"}, "organization"),

@@ -96,7 +96,7 @@ def test_rotation_keeps_every_key_usable(added: Any) -> None:
     [
         (AZURE, "connection.no-secret"),
         ((*AZURE, "--secret-from", "sk-the-key-itself"), "connection.bad"),
-        ((*AZURE, "--secret-from", "env:X", "--pixel", "1"), "connection.bad"),
+        ((*AZURE, "--secret-from", "env:X", "--pixel-id", "1"), "connection.bad"),
         (("Judge", "--secret-from", "env:X"), "connection.bad"),
         (("judge", "--model", "x", "--secret-from", "env:X"), "input.shape"),
         (("judge", "--kind", "azure", "--secret-from", "env:X"), "connection.bad"),
