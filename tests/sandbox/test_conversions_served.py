@@ -2,7 +2,7 @@
 
 import msgspec
 
-from penstock.base.clock import ManualClock
+from penstock.base.clock import ManualClock, SystemClock
 from penstock.sandbox.conversions_keep import load_ad_account, save_ad_account
 from penstock.sandbox.conversions_state import PIXEL, ConversionsState
 from penstock.sandbox.server import build_app
@@ -10,6 +10,7 @@ from penstock.sandbox.world import World
 from penstock.vendor.ads import Ads
 from penstock.vendor.conversions import Conversions
 from penstock.vendor.http import Http
+from processes import serve_sandbox
 
 SITE = "http://sandbox.local:8089"
 
@@ -81,3 +82,17 @@ def test_only_so_many_events_are_held_and_all_are_counted():
         state.save(PIXEL, msgspec.json.decode(make_lead(clock, number)))
     assert len(state.received) == 10
     assert state.saved[PIXEL, "lead_created"] == 25
+
+
+async def test_over_a_real_connection_a_lost_answer_is_no_lost_event():
+    clock = SystemClock()
+    with serve_sandbox() as sandbox:
+        client = Conversions(Http(), "sk-any-0123", pixel_id=PIXEL, base_url=f"{sandbox.url}/conversions/v1/events")
+        sandbox.post("faults", vendor="conversions", kind="drop", times=1)
+        sandbox.post("faults", vendor="conversions", kind="lost", times=1)
+        sandbox.post("faults", vendor="conversions", kind="html", times=1)
+        verdicts = [await client.send([make_lead(clock)]) for _ in range(4)]
+        assert [one.kind for one in verdicts] == ["unavailable", "unavailable", "unavailable", "accepted"]
+        assert [one.status for one in verdicts] == [0, 0, 502, 200]
+        counts = sandbox.state()["conversions"]["counts"]
+    assert (counts["saved"], counts["duplicates"]) == (1, 1)
