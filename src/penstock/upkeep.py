@@ -21,6 +21,7 @@ from penstock.runtime.reconcile import Line, reconcile
 from penstock.runtime.store import Store
 from penstock.vendor.models import Catalogue, Limits, Model, load_catalogue
 from penstock.vendor.overrides import Change, Facts, Merged, compare_listed, limit_facts, merge, to_facts
+from penstock.vendor.tokens import encoding_of, is_assumed
 from penstock.vendors import Vendors
 
 
@@ -38,6 +39,7 @@ class Card(msgspec.Struct, frozen=True):
     context_window: int | None
     max_output_tokens: int | None
     efforts: tuple[str, ...]
+    encoding: str
     prices: dict[str, dict[str, float]]
     limits: Limits
     used_by: tuple[str, ...]
@@ -179,6 +181,7 @@ class Upkeep:
             context_window=model.context_window or model.max_input_tokens,
             max_output_tokens=model.max_output_tokens,
             efforts=model.efforts,
+            encoding=encoding_of(model.id) + (" (assumed)" if is_assumed(model.id) else ""),
             prices=dict(_prices(model, now)),
             limits=self._catalogue.start_limits(model.id, str(self._settings.get("openai.tier"))),
             used_by=tuple(uses.get(model.id, ())),

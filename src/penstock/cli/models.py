@@ -126,6 +126,7 @@ def show(given: Given, model: str, as_json: bool) -> None:
             ("context", _size(card.context_window) or None),
             ("longest answer", _size(card.max_output_tokens) or None),
             ("efforts", ", ".join(card.efforts) or None),
+            ("encoding", card.encoding if card.kind in ("chat", "embedding", "unknown") else None),
             ("limits a minute", _describe_limits(card.limits) or "unknown until the first reply"),
             ("ends", end),
             ("then use", card.replacement or None),

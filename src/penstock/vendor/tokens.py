@@ -18,7 +18,8 @@ import msgspec
 
 Encoding = Literal["o200k_base", "cl100k_base"]
 
-_OLD = re.compile(r"(ft:)?(gpt-4(?![\d.o])|gpt-3\.5|text-embedding-)")
+_OLD = re.compile(r"(ft:)?(gpt-4(?![\d.o])|gpt-3\.?5|text-embedding-|davinci-002|babbage-002)")
+_NAMED = re.compile(r"(ft:)?(gpt-4|chatgpt-4o|gpt-5(-|$)|gpt-5\.[1-4](-|$)|o[134](-|$))")
 
 
 def encoding_of(model: str) -> Encoding:
@@ -27,6 +28,11 @@ def encoding_of(model: str) -> Encoding:
     For gpt-5.5 and later no source names the encoding; o200k_base is assumed (2026-11).
     """
     return "cl100k_base" if _OLD.match(model) else "o200k_base"
+
+
+def is_assumed(model: str) -> bool:
+    """Tell whether the encoding of a model is a guess, so that its counts are to be marked as estimates."""
+    return not (_OLD.match(model) or _NAMED.match(model))
 
 
 def count_tokens(text: str, model: str) -> int:
