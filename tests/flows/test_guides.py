@@ -62,16 +62,21 @@ def test_the_tutorial_shows_what_its_commands_say(folder, capsys):
 
 
 def test_the_python_of_the_guide_runs(folder):
-    (code,) = blocks("how-to/python.md", "python")
-    (folder / "job.py").write_text(code, encoding="utf-8")
+    job, script = blocks("how-to/python.md", "python")
+    (folder / "job.py").write_text(job, encoding="utf-8")
+    (folder / "script.py").write_text(script, encoding="utf-8")
     environ = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     prepare = "from penstock.cli.main import main; main(['run', 'flow.yaml', '--sandbox', '--apply-schema'])"
-    for command in (["-c", prepare], ["job.py"]):
+    said = []
+    for command in (["-c", prepare], ["job.py"], ["script.py"]):
         done = subprocess.run(
             [sys.executable, *command], cwd=folder, env=environ, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:2] == ["0 0", "done 0 0"]
+        said.append(done.stdout.splitlines())
+    assert said[1][:2] == ["0 0", "done 0 0"]
+    assert said[1][2].startswith("negative ")
+    assert len(said[2]) == 1
 
 
 def test_the_catalogue_entry_of_the_guide_gives_a_price(tmp_path):
