@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, MutableMapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.responses import Response
 
-from penstock.base.errors import PenstockError
+from penstock.base.errors import DefectError, PenstockError
+from penstock.deliveries import Deliveries
 from penstock.runtime.inbox import Inbox
 from penstock.server.api import Api
 from penstock.server.auth import Tokens
 from penstock.server.desk import RunDesk
 from penstock.server.doors import Call, Door, reply
+from penstock.server.events import Events
 from penstock.server.gate import Gate, Receive, Send
 from penstock.server.health import Health
 from penstock.server.idempotency import Replies
@@ -24,6 +26,8 @@ from penstock.server.runs import Runs
 from penstock.server.webhooks import Webhooks
 from penstock.workspace import Workspace
 
+AGAIN_SECONDS = 5.0
+"""After so long a loop that failed begins anew."""
 FORGET_SECONDS = 3600.0
 """Between looks for kept answers that are too old."""
 
@@ -40,9 +44,11 @@ class App:
         self.draining = asyncio.Event()
         self.inbox = Inbox(store, clock)
         self.desk = RunDesk(workspace)
+        self.deliveries = Deliveries(store, clock, workspace.settings, workspace.vendors)
         self.metrics = Metrics(store, clock)
         self._replies = Replies(store, clock)
         self._stop = asyncio.Event()
+        self._report = report or (lambda _: None)
         self.doors = build_doors(self)
         self._gate = Gate(
             self.doors,
@@ -52,7 +58,7 @@ class App:
             metrics=self.metrics,
             draining=self.draining,
             folder=str(workspace.folder.resolve()),
-            report=report or (lambda _: None),
+            report=self._report,
         )
         self._watch_queues()
 
@@ -73,35 +79,61 @@ class App:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Have the loops at work; at the end they finish what they began."""
-        loops = [asyncio.create_task(self.inbox.run(self._stop)), asyncio.create_task(self._forget_old())]
+        works = (self.deliveries.run, self.inbox.run, self._forget_old)
+        loops = [asyncio.create_task(self._keep_at_it(work)) for work in works]
         try:
             yield
         finally:
             self.drain()
-            self._stop.set()
             await self.desk.wait()
-            loops[1].cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            self._stop.set()
+            await asyncio.gather(*loops)
+            await self.deliveries.outbox.mend()
 
     def drain(self) -> None:
         """Take no new work: streams end, runs end softly, `/readyz` says no."""
         self.draining.set()
         self.desk.stop_all()
 
-    async def _forget_old(self) -> None:
-        while True:
-            with suppress(PenstockError):  # the store is full or away: the next look comes
-                await self._replies.forget_old()
-            await self.workspace.clock.sleep(FORGET_SECONDS)
+    async def _keep_at_it(self, work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+        """Run a loop until the service stops; one that fails is reported and begins anew."""
+        while not self._stop.is_set():
+            try:
+                await work(self._stop)
+            except PenstockError as error:
+                self._report(error)
+            except Exception as error:  # noqa: BLE001 - a loop must not end with the first defect
+                defect = DefectError(f"{type(error).__name__} in the service's {work.__qualname__}")
+                defect.__cause__ = error
+                self._report(defect)
+            await self._rest(AGAIN_SECONDS)
+
+    async def _forget_old(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._replies.forget_old()
+            await self._rest(FORGET_SECONDS)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, or until the service stops."""
+        tasks = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self.workspace.clock.sleep(seconds))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     def _watch_queues(self) -> None:
         async def runs() -> dict[tuple[str, ...], int]:
             rows = await self.workspace.store.read("count_runs")
             return {(str(state),): int(count) for state, count in rows}
 
+        async def events() -> dict[tuple[str, ...], int]:
+            return {(state,): count for state, count in (await self.deliveries.counts()).items()}
+
         async def messages() -> dict[tuple[str, ...], int]:
             return dict((await self.inbox.counts()).items())
 
+        self.metrics.watch("penstock_events", "Conversion events by state.", ("state",), events)
         self.metrics.watch("penstock_runs", "Runs of flows by state.", ("state",), runs)
         self.metrics.watch(
             "penstock_inbox_messages", "Webhook messages by type and state.", ("type", "state"), messages
@@ -121,6 +153,7 @@ def build_doors(app: App) -> list[Door]:
     doors = [
         *Api(workspace).doors(),
         *Runs(workspace, app.desk, app.draining).doors(),
+        *Events(app.deliveries, workspace.folder).doors(),
         *Webhooks(app.inbox, workspace.settings, workspace.clock).doors(),
         *Health(workspace.store, workspace.clock, app.draining).doors(),
         *app.metrics.doors(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -105,6 +106,17 @@ def decode(body: bytes, kind: Any = Any) -> Any:
             code="request.not-json",
             hint="Send one JSON document in UTF-8.",
         ) from error
+
+
+def find_inside(folder: Path, name: str) -> Path | None:
+    """Return the YAML file of this name when it lies in `folder` or below, links followed; None otherwise."""
+    folder = folder.resolve()
+    try:
+        path = (folder / name).resolve()
+        is_inside = path.is_relative_to(folder) and ".penstock" not in path.parts
+        return path if is_inside and path.suffix in (".yaml", ".yml") and path.is_file() else None
+    except (OSError, ValueError):  # a name that no file can have
+        return None
 
 
 def wrong_media_type(given: str, wanted: str) -> InputError:

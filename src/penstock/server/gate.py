@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
+MOST_BYTES = 512 << 20
+"""Bytes of bodies that are held at once; what comes beyond is sent away with 429."""
 MOST_AT_ONCE = 2048
 """Requests under way at once; more are sent away with 429 before anything is read of them."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -62,6 +65,7 @@ class Gate:
         self._folder = folder
         self._report = report
         self._under_way = 0
+        self._load = _Load()
         by_path: dict[str, dict[str, Door]] = {}
         for door in doors:
             by_path.setdefault(door.path, {})[door.method] = door
@@ -114,13 +118,19 @@ class Gate:
                 hint="Send the request again: another one takes over.",
             )
         who = await self._recognise(door, request)
-        body = await _read_body(request, door.limit) if door.method in ("POST", "PUT", "DELETE") else b""
-        call = Call(request, who, body)
-        if not door.keeps:
+        if door.method != "POST":
+            return await door.answer(Call(request, who))
+        with self._load.share() as share:
+            body = await _read_body(request, door.limit, share)
+            return await self._answer_once(door, Call(request, who, body))
+
+    async def _answer_once(self, door: Door, call: Call) -> Response:
+        key = call.request.headers.get("idempotency-key") if door.keeps else None
+        if key is None:
             return await door.answer(call)
-        content = b"\n".join((door.method.encode(), request.url.path.encode(), request.url.query.encode(), body))
-        key = request.headers.get("idempotency-key")
-        return await self._replies.once(who.name, key, content, lambda: door.answer(call))
+        url = call.request.url
+        content = b"\n".join((door.method.encode(), url.path.encode(), url.query.encode(), call.body))
+        return await self._replies.once(call.who.name, key, content, lambda: door.answer(call))
 
     async def _recognise(self, door: Door, request: Request) -> Token:
         if door.allow is None:
@@ -187,14 +197,42 @@ def _route_of(scope: Scope) -> str:
 
 def _busy() -> FixError:
     return FixError(
-        f"{MOST_AT_ONCE} requests are under way already",
+        "too many requests are under way already",
         code="request.busy",
         hint="Send the request again after the seconds of Retry-After.",
     )
 
 
-async def _read_body(request: Request, limit: int) -> bytes:
-    """Return the body; raises `InputError` when it is larger than `limit` bytes or comes too slowly."""
+class _Load:
+    """How many bytes of bodies are held at once, over all requests."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Yield what is called with the size of each part that comes; all is given back at the end."""
+        held = 0
+
+        def add(size: int) -> None:
+            nonlocal held
+            if self.bytes + size > MOST_BYTES:
+                raise _busy()
+            held += size
+            self.bytes += size
+
+        try:
+            yield add
+        finally:
+            self.bytes -= held
+
+
+async def _read_body(request: Request, limit: int, hold: Callable[[int], None]) -> bytes:
+    """Return the body; raises `InputError` when it is larger than `limit` bytes, comes too slowly or is packed."""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise InputError(
+            "the body is compressed", code="request.encoding", hint="Send it as it is, without Content-Encoding."
+        )
     stated = request.headers.get("content-length", "0")
     if stated.isascii() and stated.isdecimal() and int(stated[:20]) > limit:
         raise _too_large(limit)
@@ -205,6 +243,7 @@ async def _read_body(request: Request, limit: int) -> bytes:
                 size += len(part)
                 if size > limit:
                     raise _too_large(limit)
+                hold(len(part))
                 parts.append(part)
     except TimeoutError as error:
         raise InputError(

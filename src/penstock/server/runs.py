@@ -18,7 +18,7 @@ from penstock.flows.plan import Plan
 from penstock.flows.rows import to_run
 from penstock.flows.state import list_letters, list_runs
 from penstock.server.desk import RunDesk
-from penstock.server.doors import Call, Door, decode, reply
+from penstock.server.doors import Call, Door, decode, find_inside, reply
 from penstock.server.sse import Event, stream
 from penstock.workspace import Workspace
 
@@ -173,14 +173,8 @@ class Runs:
 
     def _flow_file(self, name: str) -> Path:
         """Return the flow file that is meant; raises `InputError` unless it lies inside the workspace."""
-        folder = self._workspace.folder.resolve()
-        try:
-            path = (folder / name).resolve()
-            is_inside = path.is_relative_to(folder) and ".penstock" not in path.parts
-            is_flow = is_inside and path.suffix in (".yaml", ".yml") and path.is_file()
-        except (OSError, ValueError):  # a name that no file can have
-            is_flow = False
-        if not is_flow:
+        path = find_inside(self._workspace.folder, name)
+        if path is None:
             raise InputError(
                 "there is no such flow file in the workspace",
                 code="flow.unknown",
