@@ -61,7 +61,7 @@ class Vendors:
         self.deployments: dict[str, str] = {}
         """Deployments of the emulated Azure, when it runs inside this process."""
         self.http = Http(apps=self._stand_ins(folder, at_end))
-        self.book = Book(settings)
+        self.book = Book(settings, self._forget)
         self.connections: dict[str, OpenAI] = _Connections(self)
         self._brevo: dict[str, BrevoCaller] = {}
         self._pinned: list[Http] = []
@@ -103,6 +103,11 @@ class Vendors:
         """Close every pool."""
         for http in (self.http, *self._pinned):
             await http.close()
+
+    def _forget(self, name: str) -> None:
+        """Let go of what was opened under a name that now means something else."""
+        self.connections.pop(name, None)
+        self._brevo.pop(name, None)
 
     def _stand_in(self, vendor: str, host: str) -> str:
         """Return where an emulator answers: on the served sandbox, or inside this process."""

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -104,9 +104,11 @@ class Connection(
 class Book:
     """The connections of one workspace: those of the file, and those that the settings describe."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, on_change: Callable[[str], None] = lambda _: None) -> None:
+        """Read from the folder of `settings`; `on_change` hears the name of what this book has changed."""
         self.settings = settings
         self.path = settings.folder / FILE
+        self._on_change = on_change
         self._read_at: tuple[int, int] | None = None
         self._held: dict[str, Connection] = {}
 
@@ -170,6 +172,7 @@ class Book:
             else:
                 self._vault().remove(connection.name)
             self._write({**self._file(), connection.name: connection}, connection.name)
+        self._on_change(connection.name)
         return connection
 
     def remove(self, name: str) -> None:
@@ -186,6 +189,7 @@ class Book:
             del rest[name]
             self._write(rest, name)
             self._vault().remove(name)
+        self._on_change(name)
 
     def _vault(self) -> Any:
         from penstock.base.vault import Vault  # brings the ciphers, which few commands need
