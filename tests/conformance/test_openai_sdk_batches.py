@@ -91,7 +91,12 @@ async def test_a_large_file_comes_in_parts(client, conforms):
 
 async def test_a_batch_ends_with_an_answer_per_line(client, server, conforms):
     content = write_lines(*({"model": "gpt-6-luna", "input": f"Order {at} is great"} for at in range(20)))
-    batch = await run_batch(client, content, metadata={"run": "7"})
+    options = {"metadata": {"run": "7"}, "output_expires_after": {"anchor": "created_at", "seconds": 7200}}
+    conforms(
+        "CreateBatchRequest",
+        {"input_file_id": "file-1", "endpoint": "/v1/responses", "completion_window": "24h", **options},
+    )
+    batch = await run_batch(client, content, **options)
     assert batch.status == "completed"
     assert batch.model == "gpt-6-luna"
     assert (batch.request_counts.total, batch.request_counts.completed, batch.request_counts.failed) == (20, 20, 0)
@@ -183,7 +188,7 @@ class Inbox:
         writer.close()
 
 
-async def test_webhooks_arrive_signed_and_unwrap(client):
+async def test_webhooks_arrive_signed_and_unwrap(client, conforms):
     async with Inbox() as inbox:
         made = await client.webhooks.create(name="Batches", url=inbox.url, event_types=["batch.completed"])
         tested = await client.webhooks.test(made.id, event_type="batch.failed")
@@ -195,6 +200,7 @@ async def test_webhooks_arrive_signed_and_unwrap(client):
         headers, body = await inbox.letters.get()
         event = client.webhooks.unwrap(body, headers, secret=made.signing_secret)
         assert (event.type, event.data.id) == ("batch.completed", batch.id)
+        conforms("WebhookBatchCompleted", json.loads(body))
         with pytest.raises(openai.InvalidWebhookSignatureError):
             client.webhooks.unwrap(body + b" ", headers, secret=made.signing_secret)
 

@@ -86,13 +86,14 @@ async def test_refused_pictures_raise_what_the_sdk_maps_them_to(client):
 
 
 @pytest.mark.parametrize("kind", ["mp3", "opus", "aac", "flac", "wav", "pcm"])
-async def test_speech_comes_in_every_format(client, kind):
+async def test_speech_comes_in_every_format(client, conforms, kind):
     request = {
         "model": "gpt-4o-mini-tts",
         "voice": "marin",
         "input": "Good morning, customers.",
         "response_format": kind,
     }
+    conforms("CreateSpeechRequest", request)
     spoken = await client.audio.speech.create(**request)
     assert len(spoken.content) > 100
     async with client.audio.speech.with_streaming_response.create(**request) as response:
@@ -137,6 +138,8 @@ async def test_every_form_of_a_transcript(client, conforms):
     streamed = await hear(model="gpt-4o-transcribe", stream=True)
     events = [event async for event in streamed]
     assert "".join(event.delta for event in events[:-1]) == events[-1].text == text
+    conforms("TranscriptTextDeltaEvent", without_nulls(events[0].model_dump()))
+    conforms("TranscriptTextDoneEvent", without_nulls(events[-1].model_dump()))
     with pytest.warns(DeprecationWarning, match="deprecated"):
         translated = await client.audio.translations.create(model="whisper-1", file=("speech.wav", spoken.content))
     assert translated.text == text

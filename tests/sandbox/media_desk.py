@@ -91,7 +91,9 @@ class Desk:
         return (await self.get(f"batches/{identity}")).json
 
     async def lines(self, identity: str | None) -> dict[str, Any]:
-        """Return the lines of a file of output or errors by their custom ids."""
+        """Return the lines of a file of output or errors by their custom ids; there may be no file."""
+        if identity is None:
+            return {}
         got = await self.get(f"files/{identity}/content")
         return {row["custom_id"]: row for row in map(json.loads, got.raw.splitlines())}
 

@@ -1,8 +1,11 @@
 """Batches of the emulated OpenAI: their life by the clock, their files, and every way in which they go wrong."""
 
+import asyncio
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from media_desk import Desk, write_lines
 
 from penstock.sandbox.limits import Limit
@@ -232,6 +235,47 @@ async def test_a_cancelled_batch_hands_over_what_is_done():
     assert (batch["status"], batch["request_counts"]) == ("cancelled", {"total": 10, "completed": 5, "failed": 5})
     assert (await desk.call("POST", f"batches/{identity}/cancel")).status == 409
     assert (await desk.batch(identity, after=DAY))["status"] == "cancelled"
+
+
+RANKS = ["validating", "in_progress", "finalizing", "cancelling", "completed", "expired", "cancelled", "failed"]
+FAULTS = [
+    Fault(operation="batches.run", kind="slow", seconds=DAY),
+    Fault(operation="batches.line", kind="status", status=500, rate=0.5),
+    Fault(operation="batches.line", kind="drop", times=2),
+]
+
+
+@given(
+    count=st.integers(1, 12),
+    faults=st.lists(st.sampled_from(FAULTS), max_size=2),
+    steps=st.lists(st.one_of(st.just("cancel"), st.floats(0, 2 * DAY)), max_size=6),
+)
+def test_whatever_happens_each_line_ends_once_and_the_counts_agree(count, faults, steps):
+    async def live():
+        desk = Desk(faults=list(faults))
+        desk.world.latency["openai.batches"] = Latency(mean=5_000.0)
+        identity = await desk.start_batch(texts(count))
+        seen = [await desk.batch(identity)]
+        for step in steps:
+            if step == "cancel":
+                await desk.call("POST", f"batches/{identity}/cancel")
+            seen.append(await desk.batch(identity, after=0.0 if step == "cancel" else step))
+        seen.append(await desk.batch(identity, after=3 * DAY))
+        return seen, [await desk.lines(seen[-1][f"{name}_file_id"]) for name in ("output", "error")]
+
+    seen, (output, errors) = asyncio.run(live())
+    ranks = [RANKS.index(batch["status"]) for batch in seen]
+    assert ranks == sorted(ranks)
+    last = seen[-1]
+    # A batch that was cancelled before it was read knows no lines.
+    if last["status"] != "cancelled" or last["request_counts"]["total"]:
+        assert sorted([*output, *errors]) == sorted(f"row-{at}" for at in range(count))
+    assert last["request_counts"] == {
+        "total": len(output) + len(errors),
+        "completed": len(output),
+        "failed": len(errors),
+    }
+    assert last["created_at"] <= last[f"{last['status']}_at"] <= seen[0]["expires_at"] + 600
 
 
 async def test_output_expires_when_it_was_asked_to():

@@ -24,6 +24,7 @@ class LimitChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tpm: float | None = None
     rpd: float | None = None
     ipm: float | None = None
+    batch_tokens: float | None = None
     depth_seconds: float | None = None
     count_refused: bool | None = None
 
@@ -119,7 +120,7 @@ class Control:
 
     def _change_limits(self, content: bytes) -> Any:
         change = msgspec.json.decode(content, type=LimitChange)
-        limit = Limit(rpm=change.rpm, tpm=change.tpm, rpd=change.rpd, ipm=change.ipm)
+        limit = Limit(change.rpm, change.tpm, change.rpd, change.ipm, change.batch_tokens)
         self._openai.limiter.change(
             model=change.model,
             limit=None if limit == Limit() else limit,
