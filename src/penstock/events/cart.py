@@ -24,6 +24,8 @@ class Cart:
         self._unit: Unit | None = "major" if plan.amount_unit == "major" else "minor" if plan.amount_unit else None
         self._shapes = contract.shapes
         self._item_fields = contract.item
+        self._item_readers = {name: READERS[one.kind] for name, one in contract.item.items() if one.kind in READERS}
+        self._own_currency = not plan.items or any("currency" in part for part in plan.items)
         self._automap = plan.automap
         self._amount = self._get(plan, "amount")
         self._currency = self._get(plan, "currency")
@@ -103,50 +105,53 @@ class Cart:
     # items
 
     def _read_items(self, currency: str, record: Mapping[str, Any], draft: Draft) -> list[dict[str, Any]]:
-        found = list(self._find_items(record, draft))
-        if not found and self._automap:
-            found = automap.find_items(record)
         items = []
-        for number, item in enumerate(found):
-            read = self._read_item(item, currency, f"contents[{number}]", draft)
+        for number, pairs in enumerate(self._find_items(record, draft)):
+            read = self._read_item(pairs, currency, f"contents[{number}]", draft)
             if read:
                 items.append(read)
         return items
 
-    def _find_items(self, record: Mapping[str, Any], draft: Draft) -> list[dict[str, Any]]:
+    def _find_items(self, record: Mapping[str, Any], draft: Draft) -> list[list[tuple[str, Any]]]:
+        """Return the names and values of each item, as they stand in the record."""
         if self._each is not None:
             listed = self._each(record)
-            if listed is None or listed == "":
-                return []
-            if not isinstance(listed, list):
+            if isinstance(listed, list):
+                objects = [one for one in listed if type(one) is dict]
+                if not self._items:
+                    return [list(one.items()) for one in objects]
+                parts = self._items[0]
+                return [[(name, get(one, record)) for name, get in parts] for one in objects]
+            if listed is not None and listed != "":
                 draft.warn("contents", refuse("not-a-list", "is no list of items"))
-                return []
-            objects = [one for one in listed if isinstance(one, dict)]
-            if not self._items:
-                return objects
-            return [{name: get(one, record) for name, get in self._items[0]} for one in objects]
-        if len(self._items) == 1:
-            return automap.zip_items({name: get(None, record) for name, get in self._items[0]})
-        return [{name: get(None, record) for name, get in part} for part in self._items]
+        elif len(self._items) == 1:
+            columns = {name: get(None, record) for name, get in self._items[0]}
+            return [list(one.items()) for one in automap.zip_items(columns)]
+        elif self._items:
+            return [[(name, get(None, record)) for name, get in part] for part in self._items]
+        return [list(one.items()) for one in automap.find_items(record)] if self._automap else []
 
-    def _read_item(self, item: Mapping[str, Any], currency: str, at: str, draft: Draft) -> dict[str, Any]:
+    def _read_item(self, pairs: list[tuple[str, Any]], currency: str, at: str, draft: Draft) -> dict[str, Any]:
         """Return one item; a value that does not fit is left out, since all of them are optional."""
         read: dict[str, Any] = {}
-        own = item.get("currency")
+        own = next((value for name, value in pairs if name == "currency"), None) if self._own_currency else None
         if own is not None and own != "":
             try:
                 read["currency"] = currency = read_currency(own, self._digits)
             except MappingError as error:
                 draft.warn(f"{at}.currency", error)
                 currency = ""
-        for name, value in item.items():
+        for name, value in pairs:
             if value is None or value == "" or name == "currency":
                 continue
-            field = self._item_fields.get(name)
             try:
-                if field is None:
+                read_value = self._item_readers.get(name)
+                if read_value is not None:
+                    read[name] = read_value(value)
+                elif name in self._item_fields:
+                    read[name] = self._item_money(value, currency)
+                else:
                     raise refuse("unknown-key", "is no part of an item")
-                read[name] = self._item_money(value, currency) if field.kind == "money" else READERS[field.kind](value)
             except MappingError as error:
                 draft.warn(f"{at}.{show_name(name)}", error)
         return read

@@ -10,6 +10,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Self
 
@@ -34,7 +35,8 @@ _make: Callable[[type[Sha256], str], Sha256] = str.__new__
 
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _OTHER_DIGEST = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{56}|[0-9a-fA-F]{96}|[0-9a-fA-F]{128}")
-_ASCII_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f.]+(?:\.[^@\s\x00-\x1f\x7f.]+)+")
+_ASCII_EMAIL = re.compile(r"[!-?A-~]++@(?:[!-,/-?A-~\-]++\.)++[!-,/-?A-~\-]++")
+_EMAIL = re.compile(r"[^@\s]++@(?:[^@\s.]++\.)++[^@\s.]++")
 _PHONE_SEPARATORS = re.compile(r"[\s().-]+")
 _NAME_DROPS = re.compile(rf"[\s{re.escape(string.punctuation)}]+")
 
@@ -61,9 +63,11 @@ def normalise_email(value: Any) -> str:
         text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower()).strip()
         if any(unicodedata.category(letter) in {"Cc", "Cf", "Zs"} for letter in text):
             raise _refuse("hidden-letters", "holds invisible characters", "Remove them: they change the hash.")
+        pattern = _EMAIL
     else:
         text = text.lower()
-    if not _ASCII_EMAIL.fullmatch(text):
+        pattern = _ASCII_EMAIL
+    if not pattern.fullmatch(text):
         raise _not_email(text)
     return text
 
@@ -96,7 +100,7 @@ def normalise_phone(value: Any, calling_code: str = "") -> str:
     stands there refuses the number, since `ext. 12` would make it a stranger's.
     """
     text = _PHONE_SEPARATORS.sub("", _text(value))
-    is_international = text.startswith(("+", "00"))
+    is_international = text[:1] == "+" or text[:2] == "00"
     digits = text.removeprefix("+")
     if not digits.isascii() or not digits.isdigit():
         raise _not_phone(digits)
@@ -193,9 +197,17 @@ def normalise_name(value: Any) -> str:
 
 def hash_name(value: Any) -> Sha256:
     """Return the digest of a first or last name; a SHA-256 that is given instead is taken as it is."""
+    if type(value) is str and len(value) < 64:
+        return _hash_name(value)
     text = _text(value)
     if len(text) == 64 and _DIGEST.fullmatch(text):
         return take_hashed(text)
+    return _digest(normalise_name(text))
+
+
+@lru_cache(maxsize=4096)
+def _hash_name(text: str) -> Sha256:
+    """Hash a name once: a few thousand first and last names are most of any customer base."""
     return _digest(normalise_name(text))
 
 

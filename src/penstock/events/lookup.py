@@ -37,6 +37,8 @@ def compile_record(expression: Expression) -> Get:
     if len(path) == 1:
         key = path[0]
         return lambda record: record.get(key)  # type: ignore[arg-type]
+    if len(path) == 2 and type(path[0]) is str and type(path[1]) is str:
+        return _below(path[0], path[1])
     return lambda record: follow(path, record)
 
 
@@ -54,7 +56,18 @@ def compile_item(expression: Expression) -> GetItem:
     path = tuple(rest)
     if root == "record":
         return lambda _item, record: follow(path, record)
+    if len(path) == 1:
+        key = path[0]
+        return lambda item, _record: item.get(key) if type(item) is dict else None
     return lambda item, _record: follow(path, item)
+
+
+def _below(first: str, second: str) -> Get:
+    def find(record: Mapping[str, Any]) -> Any:
+        value = record.get(first)
+        return value.get(second) if type(value) is dict else None
+
+    return find
 
 
 def _split_choices(expression: Expression) -> list[Expression]:

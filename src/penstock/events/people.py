@@ -58,6 +58,9 @@ def _hashed_step(target: str, sources: list[tuple[str, Get, Take]], most: int, *
     With `guards` the clear value must not stand elsewhere in the event. Names are not looked for,
     as Rose is a product too; nor are short ids, as customer 42 may buy product 42.
     """
+    if len(sources) == 1:
+        field, get, take = sources[0]
+        return _one_hashed_step(target, field, get, take, most, guards=guards and take is not take_hashed)
 
     def step(record: Mapping[str, Any], draft: Draft) -> None:
         found: list[str] = []
@@ -76,6 +79,33 @@ def _hashed_step(target: str, sources: list[tuple[str, Get, Take]], most: int, *
                     draft.traces.setdefault(str(digest), field)
                 if guards and take is not take_hashed and digest != one and len(text := str(one)) > 5:
                     draft.clear.append(text)
+        if found:
+            draft.user[target] = tuple(found)
+
+    return step
+
+
+def _one_hashed_step(target: str, field: str, get: Get, take: Take, most: int, *, guards: bool) -> Step:
+    """Hash what one field holds, which nearly always is one text."""
+
+    def step(record: Mapping[str, Any], draft: Draft) -> None:
+        value = get(record)
+        if value is None or value == "":
+            return
+        found: list[str] = []
+        for one in value if type(value) is list else (value,):
+            if one is None or one == "":
+                continue
+            try:
+                digest = take(one)
+            except MappingError as error:
+                _note(draft, field, error)
+                continue
+            if digest not in found and len(found) < most:
+                found.append(digest)
+                draft.traces[str(digest)] = field
+            if guards and digest != one and len(text := str(one)) > 5:
+                draft.clear.append(text)
         if found:
             draft.user[target] = tuple(found)
 

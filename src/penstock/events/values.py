@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from penstock.base.errors import MappingError
@@ -84,6 +85,11 @@ def read_integer(value: Any) -> int:
 
 def read_url(value: Any) -> str:
     """Return origin and path of an address: query and fragment stay here (vendor's advice, 2026-06)."""
+    return _read_url(value) if type(value) is str else _read_url(read_text(value))
+
+
+@lru_cache(maxsize=4096)
+def _read_url(value: str) -> str:
     text = read_text(value)
     found = _URL.match(text)
     if found is None:
@@ -164,10 +170,16 @@ def has_email(text: str) -> bool:
     return ("@" in text or "%40" in text) and _EMAIL.search(text) is not None
 
 
+def _remember(read: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Read what repeats from event to event, such as a country, once."""
+    kept = lru_cache(maxsize=4096)(read)
+    return lambda value: kept(value) if type(value) is str else read(value)
+
+
 CLEAR: dict[str, Callable[[Any], str]] = {
-    "country": read_country,
-    "place": read_place,
-    "postal-code": read_postal_code,
+    "country": _remember(read_country),
+    "place": _remember(read_place),
+    "postal-code": _remember(read_postal_code),
     "device": read_device,
     "opaque": read_opaque,
     "ip": read_ip,
