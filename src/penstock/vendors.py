@@ -27,6 +27,8 @@ from penstock.vendor.openai import OpenAI
 
 SANDBOX_OPENAI = "openai.sandbox"
 """Host name of the emulator inside this process: its answers never count as OpenAI's, even in one database."""
+SANDBOX_PLAIN = "plain.sandbox"
+"""Host name of the emulated server that only copies OpenAI's chat."""
 SANDBOX_CONVERSIONS, SANDBOX_ADS = "conversions.sandbox", "ads.sandbox"
 SANDBOX_PIXEL = "SandboxPixelId00000001"
 """Pixel ID of the emulated website."""
@@ -85,7 +87,13 @@ class Vendors:
         at_end(lambda: save_account(account, path))
         openai = AzureDoor(build_openai_app(self.world, tier=str(self.settings.get("openai.tier"))))
         self.deployments = openai.deployments
-        return {SANDBOX_OPENAI: openai, "api.brevo.com": brevo, **self._stand_in_ads(folder, at_end)}
+        plain = build_openai_app(self.world, plain=True)
+        return {
+            SANDBOX_OPENAI: openai,
+            SANDBOX_PLAIN: plain,
+            "api.brevo.com": brevo,
+            **self._stand_in_ads(folder, at_end),
+        }
 
     def _stand_in_ads(self, folder: Path, at_end: Callable[[Callable[[], None]], Any]) -> dict[str, Any]:
         from penstock.sandbox.conversions import build_conversions_app
@@ -155,7 +163,8 @@ class Vendors:
     def _open_emulated(self, connection: Connection, names: Deployments, timeout: float) -> OpenAI:
         """Return the emulator in place of a connection's own endpoint, in the same form."""
         path = "/v1" if connection.kind != "azure" or not connection.api_version else ""
-        root = self._stand_in("openai", SANDBOX_OPENAI)
+        is_plain = connection.kind == "openai-compatible"
+        root = self._stand_in("plain", SANDBOX_PLAIN) if is_plain else self._stand_in("openai", SANDBOX_OPENAI)
         if connection.kind == "azure":
             self.deployments.update(connection.models)
         else:

@@ -158,7 +158,7 @@ class Caller:
             except ThrottledError:
                 continue
             except RejectedError as error:
-                if error.status != 422 or failures:
+                if error.code != "openai.not-processable" or failures:
                     raise
                 failures += 1  # the vendor advises one repetition (error page, November 2026)
                 await self.clock.sleep(self._backoff(failures, None))

@@ -57,6 +57,15 @@ _OLD_QUOTA = (
 _OLD_QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached")
 _PASSING = ("server_error", "rate_limit_exceeded", "vector_store_timeout")
 
+_REFUSED_PARAMETER = (
+    re.compile(r"(?i)^(?:body\.)?([\w.]+): .*(?:not permitted|not supported|unknown field|extra_forbidden)"),
+    re.compile(
+        r"(?i)(?:unsupported|unrecognized|unknown)(?: request)? (?:parameter|argument|field)s?"
+        r"(?: supplied)?:? ['\"`]?([\w.]+)"
+    ),
+)
+_REFUSED_ROLE = re.compile(r"(?i)(?:unexpected|unknown|invalid|unsupported) role:? ['\"`]?developer")
+"""How servers without OpenAI's codes say that they do not know a parameter."""
 _NO_MODEL = re.compile(r"(?i)\bmodel\b.*(not found|does not exist|not available)")
 _NO_OBJECT = re.compile(r"(?i)\bwith id\b|\bno such\b")
 _CAPACITY = re.compile(r"(?i)resource.?unavailable|capacity")
@@ -198,7 +207,7 @@ def _read(reply: Reply, content: Any, request_id: str) -> _Said:
     envelope = content if isinstance(content, dict) else {}
     error = envelope.get("error")
     if not isinstance(error, dict):
-        message = error if isinstance(error, str) else envelope.get("message") or envelope.get("detail")
+        message = error if isinstance(error, str) else envelope.get("message") or _read_detail(envelope.get("detail"))
         error = {"message": message, "code": envelope.get("code"), "type": envelope.get("type")}
     return _Said(
         reply.host,
@@ -213,6 +222,16 @@ def _read(reply: Reply, content: Any, request_id: str) -> _Said:
     )
 
 
+def _read_detail(detail: Any) -> Any:
+    """Return what a web framework says about the first wrong field: place and reason, never the input beside them."""
+    if not isinstance(detail, list):
+        return detail
+    first = detail[0] if detail and isinstance(detail[0], dict) else {}
+    place = first.get("loc")
+    where = ".".join(str(part) for part in place) if isinstance(place, list) else ""
+    return f"{where}: {first.get('msg') or first.get('type') or 'wrong'}" if where else None
+
+
 def _text(value: Any) -> str:
     """Return a code as text: some gateways send numbers; what only repeats the status says nothing."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
@@ -222,7 +241,7 @@ def _text(value: Any) -> str:
 
 
 def _clean(value: Any) -> str:
-    """Redact and shorten a message; lists, as some frameworks send, may quote the request and are left out."""
+    """Redact and shorten a message; what is neither text nor number may quote the request and is left out."""
     return redact(str(value))[:_LONGEST] if isinstance(value, (str, int)) else ""
 
 
@@ -304,10 +323,23 @@ def _explain_trouble(said: _Said) -> PenstockError | None:
 
 
 def _explain_refusal(said: _Said) -> RejectedError:
+    if said.status in (400, 422) and not said.code and not said.param:
+        said = _find_parameter(said)
     name, hint = _find_missing(said) if said.status in (403, 404, 405) else _find_fault(said)
     return RejectedError(
         f"{said.host} rejected the request {said.words}", code=name, hint=hint, param=said.param, **said.known
     )
+
+
+def _find_parameter(said: _Said) -> _Said:
+    """Take a refused parameter out of the message where there is no code: it teaches like OpenAI's own refusal."""
+    if _REFUSED_ROLE.search(said.text):
+        return msgspec.structs.replace(said, code="unsupported_value", param="messages.role")
+    for pattern in _REFUSED_PARAMETER:
+        found = pattern.search(said.text)
+        if found is not None:
+            return msgspec.structs.replace(said, code="unsupported_parameter", param=found[1].removeprefix("body."))
+    return said
 
 
 def _find_missing(said: _Said) -> tuple[str, str]:

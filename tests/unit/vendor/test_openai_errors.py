@@ -140,6 +140,38 @@ def test_the_parameter_that_is_refused_is_kept_with_the_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "param"),
+    [
+        (400, {"error": "response_format.type: json_schema is not supported"}, "response_format.type"),
+        (400, {"object": "error", "message": "body.store: extra fields not permitted", "code": 400}, "store"),
+        (400, {"error": "Unexpected role developer"}, "messages.role"),
+        (400, {"error": {"message": "Unrecognized request argument supplied: seed", "code": None}}, "seed"),
+        (400, {"error": {"message": "Unsupported parameter: 'max_completion_tokens'."}}, "max_completion_tokens"),
+        (
+            422,
+            {
+                "detail": [
+                    {
+                        "type": "extra_forbidden",
+                        "loc": ["body", "stop"],
+                        "msg": "Extra inputs are not permitted",
+                        "input": "secret",
+                    }
+                ]
+            },
+            "stop",
+        ),
+    ],
+)
+def test_a_refused_parameter_is_understood_without_openais_codes(status: int, body: Any, param: str) -> None:
+    error = meaning(status, body)
+    assert isinstance(error, RejectedError)
+    assert error.code in ("openai.unsupported-parameter", "openai.unsupported-value")
+    assert error.param == param
+    assert "secret" not in error.message
+
+
+@pytest.mark.parametrize(
     "body",
     [
         {"error": "model overloaded"},
