@@ -86,7 +86,7 @@ def build_ask(
         body["messages"] = _chat_messages(instructions, talk.turns, choice)
         if form:
             body["response_format"] = form
-        if choice.model.known is False:
+        if choice.model.known is False or "store" in choice.refused:  # such a server keeps nothing anyway
             del body["store"]
     if choice.tier != "default":
         body["service_tier"] = choice.tier
