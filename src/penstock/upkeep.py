@@ -1,7 +1,7 @@
 """Keeps an open workspace's knowledge of its vendor true: its models and their ends, real limits, and the books.
 
 changes = await workspace.upkeep.refresh()
-lines = await workspace.upkeep.reconcile(date(2026, 11, 1), date(2026, 11, 19))
+lines = await workspace.upkeep.reconcile(date(2026, 11, 1), date(2026, 11, 20))
 """
 
 from __future__ import annotations
@@ -132,13 +132,15 @@ class Upkeep:
         return Imported(project, limits, str(self._file), merged.written, merged.kept, write)
 
     async def reconcile(self, since: date, until: date, project: str = "") -> list[Line]:
-        """Compare the ledger with the vendor's books of these days (inclusive, UTC); needs the admin key.
+        """Compare the ledger with the vendor's books from `since` on and before `until` (UTC); needs the admin key.
 
         Raises `InputError` for days in the wrong order.
         """
-        if until < since:
+        if until <= since:
             raise InputError(
-                f"{until} is before {since}", code="reconcile.dates", hint="Give the earlier day as --since."
+                f"no day lies from {since} on and before {until}",
+                code="reconcile.dates",
+                hint="Give the earlier day as --since.",
             )
         return await reconcile(
             self._store,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def today(workspace: Workspace) -> date:
 
 
 async def reconcile(workspace: Workspace, **rest: Any) -> list[Line]:
-    return await workspace.upkeep.reconcile(today(workspace), today(workspace), **rest)
+    return await workspace.upkeep.reconcile(today(workspace), today(workspace) + timedelta(days=1), **rest)
 
 
 async def test_the_books_of_a_run_agree_with_the_vendors_in_tokens_and_dollars(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_another_project_has_no_part_in_it(tmp_path: Path) -> None:
 async def test_days_in_the_wrong_order_are_one_clear_error(tmp_path: Path) -> None:
     async def work(workspace: Workspace) -> None:
         with pytest.raises(InputError) as caught:
-            await workspace.upkeep.reconcile(date(2026, 11, 2), date(2026, 11, 1))
+            await workspace.upkeep.reconcile(date(2026, 11, 2), date(2026, 11, 2))
         assert caught.value.code == "reconcile.dates"
 
     await in_shop(Shop(tmp_path), work)

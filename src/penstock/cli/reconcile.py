@@ -15,8 +15,10 @@ from penstock.workspace import Workspace
 
 
 @click.command()
-@click.option("--since", metavar="DATE", help="First day, UTC (default: a week before the last one).")
-@click.option("--until", metavar="DATE", help="Last day, UTC (default: yesterday, which the vendor has nearly closed).")
+@click.option("--since", metavar="DATE", help="From this day on, UTC (default: a week before the end).")
+@click.option(
+    "--until", metavar="DATE", help="Before this day, UTC (default: today, whose figures are still arriving)."
+)
 @click.option("--project", default="", help="Only this project of the organisation.")
 @click.option("--all", "show_all", is_flag=True, help="Also the lines on which both sides agree.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -28,9 +30,8 @@ def reconcile(given: Given, since: str | None, until: str | None, project: str, 
     async def work() -> list[Line]:
         async with Workspace.open(given.folder, overrides=given.overrides, command="reconcile") as workspace:
             today = datetime.fromtimestamp(workspace.clock.now(), UTC).date()
-            last = _to_day(until) or today - timedelta(days=1)
-            first = _to_day(since) or last - timedelta(days=6)
-            return await workspace.upkeep.reconcile(first, last, project)
+            end = _to_day(until) or today
+            return await workspace.upkeep.reconcile(_to_day(since) or end - timedelta(days=7), end, project)
 
     lines = run_async(work)
     if as_json:

@@ -90,12 +90,12 @@ async def reconcile(
     project: str = "",
     now: float,
 ) -> list[Line]:
-    """Compare the days from `since` to `until` (inclusive, UTC), newest first.
+    """Compare the days from `since` on and before `until` (UTC), newest first.
 
     `projects` names the project of each connection that is billed by this organisation, empty where
     that is not known; then all projects are compared as one. `project` narrows both sides to one.
     """
-    start, end = int(to_time(since)), int(to_time(until)) + 86_400
+    start, end = int(to_time(since)), int(to_time(until))
     wanted = (project,) if project else ()
     usage, costs = await admin.usage(start, end, wanted), await admin.costs(start, end, wanted)
     seen = {row.project for row in usage} | {row.project for row in costs}
