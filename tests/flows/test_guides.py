@@ -75,7 +75,7 @@ def test_the_python_of_the_guide_runs(folder):
         assert done.returncode == 0, done.stderr
         said.append(done.stdout.splitlines())
     assert said[1][:2] == ["0 0", "done 0 0"]
-    assert said[1][2].startswith("negative ")
+    assert len(said[1][2].split()) == 3
     assert len(said[2]) == 1
 
 

@@ -12,8 +12,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:sk|xkeysib|xsmtpsib|whsec)[-_][A-Za-z0-9_\-]{8,}"), "[key]"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=\-]{8,}"), r"\1 [key]"),
     (re.compile(r"(?i)(://[^/\s:@]+):[^@\s/]+@"), r"\1:[password]@"),
-    (re.compile(r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9.\-]+\.[A-Za-z]{2,}"), "[email]"),
-    (re.compile(r"(?<![\w.])\+?\d[\d \-()/]{7,}\d(?![\w.])"), "[number]"),
+    # each begins where nothing of its own kind stands before it: a long text is read once, not once per letter
+    (re.compile(r"(?<![A-Za-z0-9._%+\-])[A-Za-z0-9._%+\-]+@[A-Za-z0-9.\-]{1,255}\.[A-Za-z]{2,63}"), "[email]"),
+    (re.compile(r"(?<![\w.])\+?\d[\d \-()/]{7,60}\d(?![\w.])"), "[number]"),
 )
 
 _SECRET_NAMES = re.compile(r"(?i)(authorization|api[-_]?key|token|secret|password|cookie)")

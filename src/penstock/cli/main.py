@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -169,8 +171,16 @@ def penstock() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with the code that fits what happened."""
-    sys.exit(execute(arguments))
+    """Run the command line and exit with the code that fits what happened.
+
+    Everything is closed by then. The interpreter is not taken down piece by piece: a thread of the
+    HTTP library that still lets go of a cut connection would abort it, and hide the exit code.
+    """
+    code = execute(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def execute(arguments: list[str] | None = None) -> int:

@@ -143,9 +143,11 @@ def _host_of(url: str) -> str:
 
 
 def _explain_connection(host: str, error: BaseException) -> UnavailableError:
-    """Tell apart why there is no connection: the name, the certificate, or nobody who answers."""
+    """Tell apart why there is no answer: the name, the certificate, nobody there, or a line cut after sending."""
     cause = _cause(error)
     said = " ".join(str(one.get("message")) for one in (getattr(error, "details", None) or {}).get("causes") or [])
+    if "(SendRequest)" in said:  # the library calls this a connect error too, but the request had left
+        return UnavailableError(f"the connection to {host} broke: {cause}", code="http.broken")
     if "dns error" in said or "lookup address" in said:
         code, hint = "http.dns", "Check the host name in the base URL, and the name service of this machine."
     elif "certificate" in said:

@@ -79,6 +79,17 @@ async def test_a_port_where_nobody_answers_is_no_connection() -> None:
     assert (await fault(f"http://127.0.0.1:{port}/")).code == "http.no-connection"
 
 
+async def test_a_line_that_is_cut_after_the_request_left_may_have_been_billed() -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(50)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(cut, "127.0.0.1", 0)
+    async with server:
+        error = await fault(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    assert (error.code, error.sent) == ("http.broken", True)
+
+
 async def test_a_pinned_host_is_reached_at_its_address_whatever_the_name_service_says() -> None:
     async with server() as port:
         http = Http(pins={"pinned.example": "127.0.0.1"})
