@@ -112,7 +112,7 @@ class Http:
         except ValueError as error:
             raise InputError(f"cannot build a request to {host}: {error}", code="http.bad-request") from error
         except (PyreqwestError, ConnectionError) as error:  # a stand-in cuts with the latter
-            raise UnavailableError(f"the connection to {host} broke: {_cause(error)}", code="http.broken") from error
+            raise _broken(host, error) from error
         return Reply(response.status, response.headers, content, host)
 
     def _stand_in(self, host: str) -> Any:
@@ -144,10 +144,9 @@ def _host_of(url: str) -> str:
 
 def _explain_connection(host: str, error: BaseException) -> UnavailableError:
     """Tell apart why there is no answer: the name, the certificate, nobody there, or a line cut after sending."""
-    cause = _cause(error)
     said = " ".join(str(one.get("message")) for one in (getattr(error, "details", None) or {}).get("causes") or [])
     if "(SendRequest)" in said:  # the library calls this a connect error too, but the request had left
-        return UnavailableError(f"the connection to {host} broke: {cause}", code="http.broken")
+        return _broken(host, error)
     if "dns error" in said or "lookup address" in said:
         code, hint = "http.dns", "Check the host name in the base URL, and the name service of this machine."
     elif "certificate" in said:
@@ -156,7 +155,15 @@ def _explain_connection(host: str, error: BaseException) -> UnavailableError:
     else:
         code = "http.no-connection"
         hint = "Check the network, the proxy and the base URL; `penstock doctor` tells which one."
-    return UnavailableError(f"cannot connect to {host}: {cause}", code=code, hint=hint, sent=False)
+    return UnavailableError(f"cannot connect to {host}: {_cause(error)}", code=code, hint=hint, sent=False)
+
+
+def _broken(host: str, error: BaseException) -> UnavailableError:
+    return UnavailableError(
+        f"the connection to {host} broke: {_cause(error)}",
+        code="http.broken",
+        hint="Check the network and the proxy; whether the request was handled is not known.",
+    )
 
 
 def _cause(error: BaseException) -> str:
