@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 KEY = "azure-key-that-nobody-sees"
 AZURE = ("judge", "--kind", "azure", "--base-url", "https://me.openai.azure.com", "--model", "judge-1=gpt-6-luna")
 
@@ -118,3 +121,16 @@ def test_a_missing_key_says_which_variable_to_set(penstock: Any) -> None:
     assert ended.code == 2
     assert "export OTHER_KEY=" in ended.out
     assert "export OTHER_KEY=" in penstock("doctor").out
+
+
+def test_the_guide_shows_commands_that_work(penstock: Any, type_in: Any, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "connections.md").read_text(encoding="utf-8")
+    lines = page.partition("```sh\n")[2].partition("```")[0].splitlines()
+    shutil.copytree(ROOT / "examples" / "feedback", tmp_path, dirs_exist_ok=True)
+    assert len(lines) == 8
+    for line in lines:
+        command = shlex.split(line.rpartition(" | ")[2])
+        assert command[0] == "penstock"
+        type_in(KEY)
+        ended = penstock(*command[1:], "--sandbox")
+        assert (ended.code, KEY in ended.out + ended.err) == (0, False), (line, ended.err, ended.out)

@@ -82,6 +82,18 @@ async def test_a_deployment_is_a_name_of_its_model(tmp_path: Path) -> None:
         assert caught.value.code == "connection.wrong-kind"
 
 
+async def test_a_compatible_server_teaches_what_it_does_not_take(tmp_path: Path) -> None:
+    async with Shop(tmp_path).open() as workspace:
+        workspace.vendors.book.add(LOCAL)
+        options = CallOptions(connection="local")
+        result = await workspace.operations.call("respond", {"text": "Hello."}, options)
+        assert result.output["text"]
+        assert workspace.vendors.world.billed_calls == {"chat": 1}
+        calls = sum(workspace.vendors.world.calls.values())
+        await workspace.operations.call("respond", {"text": "Once more."}, options)
+        assert sum(workspace.vendors.world.calls.values()) == calls + 1  # it is remembered
+
+
 async def test_several_brevo_accounts_stand_side_by_side(tmp_path: Path) -> None:
     vendors = open_vendors(tmp_path, BREVO_API_KEY="xkeysib-one", OTHER="xkeysib-two")
     vendors.book.add(Connection(name="other", kind="brevo", secret="env:OTHER"))
