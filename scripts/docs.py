@@ -13,6 +13,7 @@ import click
 from error_codes import CLASSES, find_errors
 from penstock.base.settings import SETTINGS
 from penstock.cli.main import common, penstock
+from penstock.events.contract import load_contract
 from penstock.flows import model as flow_words
 from penstock.operations.catalogue import all_operations
 from penstock.vendor.models import Model, load_catalogue
@@ -276,8 +277,66 @@ def _title(name: str) -> str:
     return {"FlowFile": "Top level"}.get(name, name.removesuffix("Part").lower())
 
 
+def conversions_contract() -> str:
+    """Describe what the Conversions API takes, from the contract."""
+    found = load_contract()
+    intro = (
+        f"# The contract of conversions\n\nGeneration {found.generation} of OpenAI's Conversions API, compiled "
+        f"{found.compiled} from public documents; `{found.url}`.\n`penstock events contract` prints the same with "
+        "`conversions.toml` of the workspace over it. Since is the generation\nthat brought a field.\n"
+    )
+    fields = ["field", "kind", "required", "rule", "since", "certainty", "source"]
+    shapes = {f"Data: {name}": shape for name, shape in found.shapes.items()}
+    parts = [
+        intro,
+        "## Event types\n",
+        table(
+            ["type", "data", "pixel", "can be a goal", "fires when", "source"],
+            [
+                (f"`{name}`", one.shape, "yes" if one.pixel else "no", one.goal, one.fires, one.source)
+                for name, one in found.types.items()
+            ],
+        ),
+    ]
+    for title, part in {"Event": found.envelope, **shapes, "Item": found.item, "Request": found.request}.items():
+        rows = [
+            (f"`{name}`", one.kind, one.required, one.rule, one.generation, one.certainty, one.source)
+            for name, one in part.items()
+        ]
+        parts.append(f"## {title}\n\n" + table(fields, rows))
+    users = [
+        (
+            f"`{name}`",
+            f"`{one.input}`",
+            "yes" if one.many else "no",
+            "yes" if one.hashed else "no",
+            one.rule,
+            one.generation,
+        )
+        for name, one in found.user.items()
+    ]
+    parts.append("## User\n\n" + table(["field", "in a mapping", "list", "hashed", "rule", "since"], users))
+    limits = [(name, f"{one.value:,}", one.unit, one.certainty, one.source) for name, one in found.limits.items()]
+    parts.append("## Limits\n\n" + table(["limit", "value", "unit", "certainty", "source"], limits))
+    answers = [
+        (one.status, f"`{one.code or one.says}`" if one.code or one.says else "", one.means, one.then, one.certainty)
+        for one in found.errors
+    ]
+    parts.append("## Refusals\n\n" + table(["status", "code or words", "means", "then", "certainty"], answers))
+    older = [
+        (f"`{place}{name}`", f"`{one.becomes}`" if one.becomes else one.refused, one.generation)
+        for place, names in (("", found.older.envelope), ("user.", found.older.user))
+        for name, one in names.items()
+    ]
+    parts.append("## Names of older generations\n\n" + table(["name", "today", "generation"], older))
+    sources = [(name, one.title, one.dated) for name, one in found.sources.items()]
+    parts.append("## Sources\n\n" + table(["source", "document", "dated"], sources))
+    return "\n".join(parts)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands,
+    "conversions-contract.md": conversions_contract,
     "errors.md": errors,
     "flow-file.md": flow_file,
     "models.md": models,
