@@ -20,7 +20,7 @@ from penstock.operations.result import Result, describe_result
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
 from penstock.runtime.connections import Book
-from penstock.runtime.radar import describe_end
+from penstock.runtime.radar import describe_end, find_successor
 from penstock.vendor.models import Kind, Model
 
 
@@ -82,7 +82,9 @@ class Operations:
         """Return the model that answers, and over which connection: those wished for, else those of the settings."""
         connection = self._book.find_for_calls(options.connection or str(self._settings.get("connection")))
         name = options.model or str(self._settings.get("model" if kind == "chat" else f"model.{kind}"))
-        found = self._caller.catalogue.find(connection.find_model(name))
+        wished = found = self._caller.catalogue.find(connection.find_model(name))
+        if connection.kind == "openai" and self._settings.get("replace-ended"):
+            found = find_successor(self._caller.catalogue, wished, self._clock.now())
         return ModelChoice(
             found if kind != "unknown" else Model(id=options.model or "", known=False),
             connection=connection.name,
@@ -90,6 +92,7 @@ class Operations:
             decisions=connection.has_decisions,
             responses=connection.speaks == "responses",
             strict=options.strict,
+            instead_of="" if found is wished else wished.id,
         )
 
     async def call(self, name: str, values: Mapping[str, Any], options: CallOptions = CallOptions()) -> Result:  # noqa: B008
@@ -159,10 +162,11 @@ class Operations:
         )
 
     def _warn(self, choice: ModelChoice, is_asked: bool) -> tuple[str, ...]:
-        """Say when the model that is asked will be shut down."""
-        if not is_asked or choice.model.shutdown is None:
+        """Say when the model that is asked will be shut down, or which one it stands for."""
+        if not is_asked or (choice.model.shutdown is None and not choice.instead_of):
             return ()
-        advice = describe_end(choice.model, self._caller.connection(choice.connection), self._clock.now())
+        client = self._caller.connection(choice.connection)
+        advice = describe_end(choice.model, client, self._clock.now(), choice.instead_of)
         return (advice,) if advice else ()
 
     def _asker(self, options: CallOptions) -> _Asker:

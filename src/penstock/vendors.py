@@ -19,13 +19,14 @@ from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.connections import Book, Connection
 from penstock.runtime.endpoint_check import check_endpoint, label_of
 from penstock.runtime.keys import read_key, read_secret
+from penstock.runtime.radar import SANDBOX_HOST
 from penstock.vendor.ads import Ads
 from penstock.vendor.conversions import Conversions
 from penstock.vendor.deployments import Deployments
 from penstock.vendor.http import Http
 from penstock.vendor.openai import OpenAI
 
-SANDBOX_OPENAI = "openai.sandbox"
+SANDBOX_OPENAI = SANDBOX_HOST
 """Host name of the emulator inside this process: its answers never count as OpenAI's, even in one database."""
 SANDBOX_PLAIN = "plain.sandbox"
 """Host name of the emulated server that only copies OpenAI's chat."""

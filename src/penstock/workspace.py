@@ -285,12 +285,12 @@ class Workspace:
             self._running.discard(run_id)
 
     def _check_model(self, choice: ModelChoice, progress: Progress) -> None:
-        """Raise `FixError` when the model is shut down; say so when it will be."""
-        if choice.model.shutdown is None:
+        """Raise `FixError` when the model is shut down; say so when it will be, or stands for another."""
+        if choice.model.shutdown is None and not choice.instead_of:
             return
         client, now = self.caller.connection(choice.connection), self.clock.now()
         check_alive(choice.model, client, now)
-        if end := describe_end(choice.model, client, now):
+        if end := describe_end(choice.model, client, now, choice.instead_of):
             progress.tell(end)
 
     def _describe_quota(self, choice: ModelChoice) -> str:

@@ -10,7 +10,8 @@ import pytest
 from call_desk import ask_about, open_desk
 from penstock.base.errors import FixError
 from penstock.calls import CallOptions
-from penstock.runtime.radar import is_vendor
+from penstock.runtime.radar import find_successor, is_vendor
+from penstock.vendor.models import load_catalogue
 from penstock.workspace import Workspace
 from shop import Shop, billed, in_shop
 
@@ -93,6 +94,38 @@ async def test_an_operation_on_a_dying_model_warns_in_its_result_and_in_its_prev
 
     shop = Shop(tmp_path)
     await in_shop(shop, work)
+
+
+async def test_only_when_it_is_wished_a_successor_answers_and_everybody_says_so(tmp_path: Path) -> None:
+    messages: list[str] = []
+
+    async def work(workspace: Workspace) -> None:
+        finding = next(one for one in (await shop.plan(workspace)).findings if one.name == "model")
+        assert (finding.verdict, "gpt-5.6-luna answers in its place" in finding.message) == ("warn", True)
+        report = await shop.run(
+            workspace, listen=lambda progress: progress.listen(lambda snapshot: messages.append(snapshot.message))
+        )
+        assert report.exit_code == 0
+        assert {one.model for one in workspace.vendors.world.billed} == {"gpt-5.6-luna"}
+        result = await workspace.operations.call("respond", {"text": "Hello"}, CallOptions(model="gpt-4"))
+        assert "gpt-4 is shut down: gpt-5.6-sol answers" in result.warnings[0]
+        assert workspace.operations.choose("image", CallOptions(model="dall-e-3")).model.id == "gpt-image-2"
+        unchanged = ("tts-1", "gpt-4o", "house-model", "gpt-3.5-turbo-instruct")
+        for name in unchanged:
+            assert workspace.operations.choose("chat", CallOptions(model=name)).model.id == name
+
+    shop = shop_with(tmp_path, DEAD)
+    await in_shop(shop, work, **{"replace-ended": True})
+    assert "gpt-5.6-luna answers in its place" in next(message for message in messages if message)
+
+
+def test_replacements_in_a_circle_lead_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "models.toml"
+    path.write_text(
+        "[models.a]\nshutdown = 2020-01-01\nreplacement = 'b'\n[models.b]\nshutdown = 2020-01-01\nreplacement = 'a'\n"
+    )
+    catalogue = load_catalogue(path)
+    assert find_successor(catalogue, catalogue.find("a"), TODAY).id == "a"
 
 
 async def test_a_dead_model_is_refused_on_the_one_path_of_paid_calls(tmp_path: Path) -> None:

@@ -146,6 +146,12 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("model.speech", "text", "Model that reads texts aloud.", default="gpt-4o-mini-tts"),
     _setting("model.transcription", "text", "Model that writes down speech.", default="gpt-transcribe"),
     _setting("model.moderation", "text", "Model that judges harmful content; free.", default="omni-moderation-latest"),
+    _setting(
+        "replace-ended",
+        "flag",
+        "Use the named replacement of a model that is shut down, and say so; otherwise that is an error.",
+        default=False,
+    ),
     _setting("in-flight", "number", "Calls under way at once, at most.", default=64),
     _setting("budget.run", "money", "Dollars that one run may cost."),
     _setting("budget.flow", "money", "Dollars that one flow may cost over all of its runs."),

@@ -94,7 +94,8 @@ class Planner:
         if not self.plan.calls and not self.plan.held:  # a flow without a call needs no key
             return []
         choice, caller = self.bench.choice, self.bench.caller
-        return look_at_model(choice.model, caller.connection(choice.connection), caller.clock.now())
+        client = caller.connection(choice.connection)
+        return look_at_model(choice.model, client, caller.clock.now(), choice.instead_of)
 
     async def _take(self, records: Sequence[Any], rejects: int) -> None:
         found = await self.judge.sort(records, self._keys.look(records))

@@ -32,7 +32,8 @@ class ModelChoice(msgspec.Struct, frozen=True):
 
     `decisions` and `responses` are False where an endpoint lacks that API.
     `refused` are parameters that this model is known to refuse there. With `strict` a parameter that
-    cannot be honoured is an error; otherwise it is left out with a warning.
+    cannot be honoured is an error; otherwise it is left out with a warning. `instead_of` is a model that was
+    wished for and is shut down.
     """
 
     model: Model
@@ -42,6 +43,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
     responses: bool = True
     refused: frozenset[str] = frozenset()
     strict: bool = False
+    instead_of: str = ""
 
     @property
     def has_decisions(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from penstock.base.errors import FixError
 from penstock.base.types import Finding
-from penstock.vendor.models import Model
+from penstock.vendor.models import Catalogue, Model
 from penstock.vendor.openai import OpenAI
 
 SANDBOX_HOST = "openai.sandbox"
@@ -29,21 +29,40 @@ def check_alive(model: Model, client: OpenAI, at: float) -> None:
         )
 
 
-def describe_end(model: Model, client: OpenAI, at: float) -> str:
-    """Say when a model ends and what to use instead; nothing for one that stays, or at another vendor's server."""
-    return model.advice(at) if model.shutdown is not None and is_vendor(client.host) else ""
+def find_successor(catalogue: Catalogue, model: Model, at: float) -> Model:
+    """Return the model that takes the place of one that is shut down: the named one of the same kind, or itself."""
+    found, seen = model, {""}
+    while found.state(at) == "dead":
+        if found.replacement in seen:
+            return model
+        seen.add(found.replacement)
+        found = catalogue.find(found.replacement)
+        if not found.known or found.kind != model.kind:
+            return model
+    return found
 
 
-def look_at_model(model: Model, client: OpenAI, at: float) -> list[Finding]:
-    """Return what a plan must say of its model: that it ends, or that its cost is unknown."""
+def describe_end(model: Model, client: OpenAI, at: float, instead_of: str = "") -> str:
+    """Say when a model ends and what to use instead, or which one it stands for; nothing for one that stays."""
+    notes = (
+        [f"{instead_of} is shut down: {model.id} answers in its place (setting replace-ended)"] if instead_of else []
+    )
+    if model.shutdown is not None and is_vendor(client.host):
+        notes.append(model.advice(at))
+    return ". ".join(notes)
+
+
+def look_at_model(model: Model, client: OpenAI, at: float, instead_of: str = "") -> list[Finding]:
+    """Return what a plan must say of its model: that it ends or stands for another, or that its cost is unknown."""
     if not model.known or not model.prices:
         message = f"the price of {model.id} is not known: no cost can be told, no budget kept"
         return [Finding("model", "warn", message, "Describe it in a models.toml of the workspace.")]
-    advice = describe_end(model, client, at)
+    advice = describe_end(model, client, at, instead_of)
     if not advice:
         return []
     is_dead = model.state(at) == "dead"
-    return [Finding("model", "fail" if is_dead else "warn", advice, _name_replacement(model))]
+    fix = "Name the model that you want." if instead_of else _name_replacement(model)
+    return [Finding("model", "fail" if is_dead else "warn", advice, fix)]
 
 
 def _name_replacement(model: Model) -> str:

@@ -95,6 +95,7 @@ class Admin:
                 tpm=row.get("max_tokens_per_1_minute"),
                 rpd=row.get("max_requests_per_1_day"),
                 ipm=row.get("max_images_per_1_minute"),
+                batch=row.get("batch_1_day_max_input_tokens"),
             )
         return limits
 

@@ -33,12 +33,13 @@ _DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Requests, tokens and images per minute and requests per day; None where unknown or without a limit."""
+    """Requests, tokens and images per minute, requests per day and input tokens queued in batches; None: unknown."""
 
     rpm: float | None = None
     tpm: float | None = None
     rpd: float | None = None
     ipm: float | None = None
+    batch: float | None = None
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
