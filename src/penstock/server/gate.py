@@ -64,6 +64,7 @@ class Gate:
         self._draining = draining
         self._folder = folder
         self._report = report
+        self._body_seconds = BODY_SECONDS
         self._under_way = 0
         self._load = _Load()
         by_path: dict[str, dict[str, Door]] = {}
@@ -121,7 +122,7 @@ class Gate:
         if door.method != "POST":
             return await door.answer(Call(request, who))
         with self._load.share() as share:
-            body = await _read_body(request, door.limit, share)
+            body = await _read_body(request, door.limit, share, self._body_seconds)
             return await self._answer_once(door, Call(request, who, body))
 
     async def _answer_once(self, door: Door, call: Call) -> Response:
@@ -227,7 +228,7 @@ class _Load:
             self.bytes -= held
 
 
-async def _read_body(request: Request, limit: int, hold: Callable[[int], None]) -> bytes:
+async def _read_body(request: Request, limit: int, hold: Callable[[int], None], seconds: float) -> bytes:
     """Return the body; raises `InputError` when it is larger than `limit` bytes, comes too slowly or is packed."""
     if request.headers.get("content-encoding", "identity") != "identity":
         raise InputError(
@@ -238,7 +239,7 @@ async def _read_body(request: Request, limit: int, hold: Callable[[int], None]) 
         raise _too_large(limit)
     parts, size = [], 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for part in request.stream():
                 size += len(part)
                 if size > limit:
@@ -247,7 +248,7 @@ async def _read_body(request: Request, limit: int, hold: Callable[[int], None]) 
                 parts.append(part)
     except TimeoutError as error:
         raise InputError(
-            f"the body did not arrive within {BODY_SECONDS:g} s", code="request.too-slow", hint="Send it faster."
+            f"the body did not arrive within {seconds:g} s", code="request.too-slow", hint="Send it faster."
         ) from error
     return b"".join(parts)
 

@@ -26,6 +26,8 @@ IDLE_SECONDS = 30
 class PatientProtocol(HttpToolsProtocol):
     """HTTP/1.1 for one connection that waits only so long, and reads only so much, for the head of a request."""
 
+    head_seconds = HEAD_SECONDS
+
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_size = 0
@@ -65,7 +67,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _wait_for_head(self) -> None:
-        self._patience = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        self._patience = self.loop.call_later(self.head_seconds, self._give_up)
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:
@@ -80,13 +82,20 @@ class PatientProtocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """A server that tells where it listens, and for which a signal is a wish to end softly."""
 
-    def __init__(self, app: App, host: str, port: int, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        app: App,
+        host: str,
+        port: int,
+        announce: Callable[[str], None],
+        protocol: type[PatientProtocol] = PatientProtocol,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
-                http=PatientProtocol,
+                http=protocol,
                 ws="none",
                 lifespan="on",
                 log_level="error",
