@@ -164,8 +164,9 @@ def models() -> str:
     ]  # fmt: skip
     intro = (
         f"# Models\n\nCompiled {catalogue.compiled}. Prices are dollars per million tokens (input / cached / output), "
-        "at the standard tier and of the\nDecisions API. Empty means unknown, and an unknown price is never taken for "
-        "zero. Limits are requests and tokens a minute\nof the tier Build; replies of the vendor replace them. Add or "
+        "at the standard tier and of the\nDecisions API; output is pictures or sound where the model makes them. Empty "
+        "means unknown, and an unknown price is never taken\nfor zero. Limits are requests and tokens a minute of the "
+        "tier Build; replies of the vendor replace them. Add or\n"
         "correct a model in `models.toml` of your workspace:\nsee [how to](../how-to/models.md).\n"
     )
     headings = ["model", "kind", "APIs", "price", "decisions", "context", "limits", "ends", "then use"]
@@ -175,9 +176,12 @@ def models() -> str:
 def _price(model: Model, tier: str) -> str:
     prices = model.prices_at()
     rates = prices.rates(tier, 0) if prices else None
-    if rates is None or rates.input is None:
+    if rates is None:
         return ""
-    return " / ".join("–" if one is None else f"{one:g}" for one in (rates.input, rates.cached, rates.output))
+    if rates.minute is not None or rates.characters is not None:
+        return f"{rates.characters:g} (characters)" if rates.minute is None else f"{rates.minute:g} a minute"
+    output = rates.image_output or rates.audio_output or rates.output
+    return " / ".join("–" if one is None else f"{one:g}" for one in (rates.input, rates.cached, output))
 
 
 def _size(tokens: int | None) -> str:
