@@ -21,7 +21,7 @@ import pytest
 from service import open_service
 
 from penstock.base.clock import SystemClock
-from penstock.server.listen import HEAD_LIMIT, PatientProtocol, Server
+from penstock.server.listen import HEAD_LIMIT, PatientProtocol, Server, open_socket
 from processes import clean_environment, serve_sandbox
 from shop import Shop
 
@@ -151,9 +151,9 @@ async def test_a_client_that_sends_no_head_or_a_huge_one_is_cut_off(tmp_path: Pa
 
     async with open_service(tmp_path, with_tokens=False) as client:
         came: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        server = Server(client.app, "127.0.0.1", 0, came.set_result, Impatient)
+        server = Server(client.app, "127.0.0.1", came.set_result, Impatient)
         server.config.lifespan = "off"
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve([open_socket("127.0.0.1", 0)]))
         port = int((await came).rpartition(":")[2])
 
         async def talk(*parts: bytes) -> bytes:
@@ -188,9 +188,9 @@ async def test_each_event_leaves_the_real_server_before_the_next_one_is_made(tmp
         assert feed is not None
         feed.is_ended = False  # as while the run is still under way
         came: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        server = Server(client.app, "127.0.0.1", 0, came.set_result)
+        server = Server(client.app, "127.0.0.1", came.set_result)
         server.config.lifespan = "off"
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve([open_socket("127.0.0.1", 0)]))
         reader, writer = await asyncio.open_connection("127.0.0.1", int((await came).rpartition(":")[2]))
         writer.write(f"GET /v1/runs/{run}/events HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
         assert b"text/event-stream" in await reader.readuntil(b"\r\n\r\n")

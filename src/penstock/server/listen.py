@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from penstock.base.errors import SettingsError
 from penstock.server.app import App
 
 HEAD_SECONDS = 10.0
@@ -19,6 +22,7 @@ HEAD_LIMIT = 64 << 10
 """Bytes of the head of a request at most."""
 DRAIN_SECONDS = 60
 """How long requests under way may take once the service is stopping."""
+BACKLOG = 4096
 IDLE_SECONDS = 30
 """How long a connection stays open between two requests."""
 
@@ -86,23 +90,21 @@ class Server(uvicorn.Server):
         self,
         app: App,
         host: str,
-        port: int,
         announce: Callable[[str], None],
         protocol: type[PatientProtocol] = PatientProtocol,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                host=host,
-                port=port,
                 http=protocol,
                 ws="none",
                 lifespan="on",
-                log_level="error",
+                log_config=None,
+                log_level="critical",  # what matters is answered or reported; nothing else writes to the terminal
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                backlog=4096,
+                backlog=BACKLOG,
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
@@ -111,11 +113,11 @@ class Server(uvicorn.Server):
         self._host = host
         self._announce = announce
 
-    async def startup(self, sockets: Any = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say where."""
         await super().startup(sockets=sockets)
-        if self.started:
-            port = self.servers[0].sockets[0].getsockname()[1]
+        if self.started and sockets:
+            port = sockets[0].getsockname()[1]
             host = f"[{self._host}]" if ":" in self._host else self._host
             self._announce(f"http://{host}:{port}")
 
@@ -142,4 +144,18 @@ class Server(uvicorn.Server):
 
 async def listen(app: App, host: str, port: int, announce: Callable[[str], None]) -> None:
     """Serve until a signal; port 0 takes any free one, and `announce` gets the address once it answers."""
-    await Server(app, host, port, announce).serve()
+    with open_socket(host, port) as place:
+        await Server(app, host, announce).serve([place])
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Bind an address; raises `SettingsError` when that is not possible."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            code="serve.port-taken" if error.errno == errno.EADDRINUSE else "serve.address",
+            hint="Choose another one with --host and --port; --port 0 takes any free port.",
+        ) from error
