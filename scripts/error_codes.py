@@ -43,6 +43,7 @@ def _walk(tree: ast.Module) -> Iterator[Found]:
     for scope in ast.walk(tree):
         if not isinstance(scope, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Module)):
             continue
+        yield from (_read_meaning(node) for node in _own(scope) if _is_meaning(node))
         calls = [node for node in _own(scope) if isinstance(node, ast.Call) and _kind(node)]
         for call in calls:
             for code in _codes(call):
@@ -51,6 +52,16 @@ def _walk(tree: ast.Module) -> Iterator[Found]:
         for code in _loose_codes(scope) if open_calls else ():
             call = open_calls[-1]
             yield Found(code, _kind(call), _message(call), _text(_keyword(call, "hint")))
+
+
+def _is_meaning(node: ast.AST) -> bool:
+    """Tell a row of a table of meanings, as `vendor/openai_errors.py` has: class, code, what happened, hint."""
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Meaning" and len(node.args) == 4
+
+
+def _read_meaning(row: ast.Call) -> Found:
+    kind, code, what, hint = row.args
+    return Found(_text(code), str(getattr(kind, "id", "")), f"… {_text(what) or 'rejected the request'}", _text(hint))
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:

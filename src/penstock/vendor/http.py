@@ -108,7 +108,11 @@ class Http:
         except (ConnectError, ConnectTimeoutError) as error:
             raise _explain_connection(host, error) from error
         except (RequestTimeoutError, TimeoutError) as error:
-            raise UnavailableError(f"{host} gave no answer within {timeout:g} s", code="http.timeout") from error
+            raise UnavailableError(
+                f"{host} gave no answer within {timeout:g} s",
+                code="http.timeout",
+                hint="Look whether the host is well; a longer timeout of the connection helps slow models.",
+            ) from error
         except ValueError as error:
             raise InputError(f"cannot build a request to {host}: {error}", code="http.bad-request") from error
         except (PyreqwestError, ConnectionError) as error:  # a stand-in cuts with the latter
@@ -147,15 +151,15 @@ def _explain_connection(host: str, error: BaseException) -> UnavailableError:
     said = " ".join(str(one.get("message")) for one in (getattr(error, "details", None) or {}).get("causes") or [])
     if "(SendRequest)" in said:  # the library calls this a connect error too, but the request had left
         return _broken(host, error)
+    text = f"cannot connect to {host}: {_cause(error)}"
     if "dns error" in said or "lookup address" in said:
-        code, hint = "http.dns", "Check the host name in the base URL, and the name service of this machine."
-    elif "certificate" in said:
-        code = "http.tls"
+        hint = "Check the host name in the base URL, and the name service of this machine."
+        return UnavailableError(text, code="http.dns", hint=hint, sent=False)
+    if "certificate" in said:
         hint = "The host shows a certificate that is not trusted here: check the base URL, the clock and the proxy."
-    else:
-        code = "http.no-connection"
-        hint = "Check the network, the proxy and the base URL; `penstock doctor` tells which one."
-    return UnavailableError(f"cannot connect to {host}: {_cause(error)}", code=code, hint=hint, sent=False)
+        return UnavailableError(text, code="http.tls", hint=hint, sent=False)
+    hint = "Check the network, the proxy and the base URL; `penstock doctor` tells which one."
+    return UnavailableError(text, code="http.no-connection", hint=hint, sent=False)
 
 
 def _broken(host: str, error: BaseException) -> UnavailableError:

@@ -23,38 +23,13 @@ from penstock.base.errors import (
     UnavailableError,
 )
 from penstock.base.redact import redact
+from penstock.vendor import openai_meanings as meanings
 from penstock.vendor.http import Reply
+from penstock.vendor.openai_meanings import Meaning
 
 _LONGEST = 500
 
-_QUOTA: Mapping[str, tuple[str, str, str]] = {
-    "credit_balance_exhausted": (
-        "openai.credit-exhausted",
-        "the prepaid credit is used up",
-        "Add credit under Billing on the vendor's platform, then run the same command again.",
-    ),
-    "organization_spend_limit_exceeded": (
-        "openai.organization-spend-limit",
-        "the organisation's own monthly spend limit is reached",
-        "Raise the organisation's limit under Limits, or wait until the month turns; then run the same command again.",
-    ),
-    "project_spend_limit_exceeded": (
-        "openai.project-spend-limit",
-        "the project's own monthly spend limit is reached",
-        "Raise the project's limit in its settings, use another project, or wait until the month turns.",
-    ),
-    "organization_usage_limit_exceeded": (
-        "openai.usage-limit",
-        "the usage limit that OpenAI set for the organisation is reached",
-        "Ask OpenAI for a higher usage limit (Limits page); the organisation itself cannot raise it.",
-    ),
-}
-_OLD_QUOTA = (
-    "openai.quota-exhausted",
-    "the quota is used up",
-    "Look at Billing (credit) and Limits (monthly limits) on the vendor's platform, then run the same command again.",
-)
-_OLD_QUOTA_CODES = ("insufficient_quota", "billing_hard_limit_reached")
+
 _PASSING = ("server_error", "rate_limit_exceeded", "vector_store_timeout")
 
 _REFUSED_PARAMETER = (
@@ -69,68 +44,6 @@ _REFUSED_ROLE = re.compile(r"(?i)(?:unexpected|unknown|invalid|unsupported) role
 _NO_MODEL = re.compile(r"(?i)\bmodel\b.*(not found|does not exist|not available)")
 _NO_OBJECT = re.compile(r"(?i)\bwith id\b|\bno such\b")
 _CAPACITY = re.compile(r"(?i)resource.?unavailable|capacity")
-
-_WRONG_KEY = (
-    "openai.key-refused",
-    "refused the key",
-    "Set a valid key of this endpoint (OPENAI_API_KEY, or the connection's secret); then `penstock connections test`.",
-)
-_NOT_ALLOWED = (
-    "openai.not-allowed",
-    "does not allow this",
-    "The key lacks a permission: give it the scope in the project's key settings, or use a key that has it.",
-)
-_GATEWAY = (
-    "openai.gateway",
-    "refused the call before any API saw it",
-    "A gateway, proxy or firewall answered instead of the API: check the base URL, the proxy and its rules.",
-)
-_ACCESS = (
-    (
-        re.compile(r"(?i)\bip\b|ip_not|allow.?list"),
-        (
-            "openai.ip-not-allowed",
-            "does not take calls from this machine's address",
-            "Add this machine's IP address to the organisation's or project's allow-list, or call from a listed one.",
-        ),
-    ),
-    (
-        re.compile(r"(?i)\bproject|_project"),
-        (
-            "openai.wrong-project",
-            "refused the project",
-            "The key does not belong to this project: correct or remove `project` of the connection (openai.project).",
-        ),
-    ),
-    (
-        re.compile(r"(?i)organi[sz]ation"),
-        (
-            "openai.wrong-organization",
-            "refused the organisation",
-            "The key's owner is no member: correct or remove `organization` of the connection (openai.organization).",
-        ),
-    ),
-    (
-        re.compile(r"(?i)country|region|territory"),
-        (
-            "openai.country",
-            "does not serve this country or region",
-            "Call from a supported country, or use a regional host that the organisation is allowed to use.",
-        ),
-    ),
-)
-_IS_BLOCKED = "openai.blocked", "The vendor's safety rules refuse this content; change it, a repetition does not help."
-_FAULTS: Mapping[str, tuple[str, str]] = {
-    "context_length_exceeded": ("openai.too-long", "Shorten the text or use a model with a longer context."),
-    "moderation_blocked": _IS_BLOCKED,
-    "content_policy_violation": _IS_BLOCKED,
-    "content_filter": _IS_BLOCKED,
-    "413": ("openai.too-large", "Send a smaller file or fewer texts at once."),
-    "422": (
-        "openai.not-processable",
-        "It was tried twice; change the input or the parameters named in the message.",
-    ),
-}
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -259,13 +172,12 @@ def _explain_quota(said: _Said) -> PenstockError | None:
     """Return the error of credit and limits, which no retry can help."""
     if said.code == "rate_limit_exceeded":
         return None
-    found = next((_QUOTA[name] for name in (said.code, said.kind) if name in _QUOTA), None)
-    if found is None and (said.code in _OLD_QUOTA_CODES or said.kind in _OLD_QUOTA_CODES):
-        found = _OLD_QUOTA
+    found = next((meanings.QUOTA[name] for name in (said.code, said.kind) if name in meanings.QUOTA), None)
+    if found is None and (said.code in meanings.OLD_QUOTA_CODES or said.kind in meanings.OLD_QUOTA_CODES):
+        found = meanings.OLD_QUOTA
     if found is None:
         return None
-    code, what, hint = found
-    return QuotaError(f"{said.host}: {what}", code=code, hint=hint, **said.known)
+    return QuotaError(f"{said.host}: {found.what}", code=found.code, hint=found.hint, **said.known)
 
 
 def _explain_access(said: _Said) -> PenstockError | None:
@@ -273,18 +185,16 @@ def _explain_access(said: _Said) -> PenstockError | None:
     if said.status not in (401, 403) or said.code == "model_not_found":
         return None
     told = f"{said.code} {said.text}"
-    usual = _WRONG_KEY if said.status == 401 else _NOT_ALLOWED
+    usual = meanings.WRONG_KEY if said.status == 401 else meanings.NOT_ALLOWED
     if said.is_page and said.status == 403:
-        fault = _GATEWAY
+        fault = meanings.GATEWAY
     elif said.code == "invalid_api_key":
-        fault = _WRONG_KEY
+        fault = meanings.WRONG_KEY
     else:
-        fault = next((fault for sign, fault in _ACCESS if sign.search(told)), usual)
-    code, what, hint = fault
+        fault = next((fault for sign, fault in meanings.ACCESS if sign.search(told)), usual)
     request = f" [request {said.request_id}]" if said.request_id else ""
-    return AccessError(
-        f"{said.host} {what} {said.words}", code=code, hint=hint, where=said.host, detail=said.text + request
-    )
+    text = f"{said.host} {fault.what} {said.words}"
+    return AccessError(text, code=fault.code, hint=fault.hint, where=said.host, detail=said.text + request)
 
 
 def _explain_trouble(said: _Said) -> PenstockError | None:
@@ -325,10 +235,9 @@ def _explain_trouble(said: _Said) -> PenstockError | None:
 def _explain_refusal(said: _Said) -> RejectedError:
     if said.status in (400, 422) and not said.code and not said.param:
         said = _find_parameter(said)
-    name, hint = _find_missing(said) if said.status in (403, 404, 405) else _find_fault(said)
-    return RejectedError(
-        f"{said.host} rejected the request {said.words}", code=name, hint=hint, param=said.param, **said.known
-    )
+    found = _find_missing(said) if said.status in (403, 404, 405) else _find_fault(said)
+    text = f"{said.host} {found.what} {said.words}"
+    return RejectedError(text, code=found.code, hint=found.hint, param=said.param, **said.known)
 
 
 def _find_parameter(said: _Said) -> _Said:
@@ -342,25 +251,22 @@ def _find_parameter(said: _Said) -> _Said:
     return said
 
 
-def _find_missing(said: _Said) -> tuple[str, str]:
+def _find_missing(said: _Said) -> Meaning:
     if said.code == "DeploymentNotFound":
-        return "openai.deployment-missing", (
-            "Azure has no such deployment: create it, or correct `models` of the connection (deployment to model)."
-        )  # fmt: skip
+        return meanings.DEPLOYMENT
     if said.code == "model_not_found" or (said.status == 404 and _NO_MODEL.search(said.text)):
-        return "openai.model-not-found", (
-            "Its name is wrong, it is retired, or the key's project is not granted it; `penstock doctor` tells what is "
-            "known of the model that is set."
-        )  # fmt: skip
+        return meanings.MODEL
     if said.status == 404 and (said.param == "id" or _NO_OBJECT.search(said.text)):
-        return "openai.not-found", "The object is gone, or belongs to another project; check its id."
-    return "openai.endpoint-missing", "This server has no such endpoint; check the base URL."
+        return meanings.OBJECT
+    return meanings.ENDPOINT
 
 
-def _find_fault(said: _Said) -> tuple[str, str]:
-    if said.code in ("unsupported_parameter", "unsupported_value"):
-        return f"openai.{said.code.replace('_', '-')}", f"The model does not take {said.param!r} like this."
+def _find_fault(said: _Said) -> Meaning:
+    hint = f"The model does not take {said.param!r} like this."
+    if said.code == "unsupported_parameter":
+        return Meaning(RejectedError, "openai.unsupported-parameter", meanings.REJECTS, hint)
+    if said.code == "unsupported_value":
+        return Meaning(RejectedError, "openai.unsupported-value", meanings.REJECTS, hint)
     if said.param == "service_tier":
-        return "openai.tier-not-allowed", "The project may not use this tier with this model: set the tier `default`."
-    usual = "openai.rejected", "Change the input or the parameters named in the message."
-    return _FAULTS.get(said.code) or _FAULTS.get(str(said.status)) or usual
+        return meanings.TIER
+    return meanings.FAULTS.get(said.code) or meanings.FAULTS.get(str(said.status)) or meanings.REJECTED
