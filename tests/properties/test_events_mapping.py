@@ -1,6 +1,7 @@
 """Laws of events: normalising twice changes nothing, any record has an outcome, no clear identifier leaves."""
 
 import json
+from hashlib import sha256
 
 import jsonschema_rs
 import msgspec
@@ -83,6 +84,31 @@ def test_normalising_twice_changes_nothing(kind, text):
         return
     assert NORMALISERS[kind](once) == once
     assert identifiers.HASHERS[kind](f"+{once}" if kind == "phone" else once) is not None
+
+
+def outcome(function, text):
+    try:
+        return function(text)
+    except MappingError as error:
+        return error.code
+
+
+@given(
+    text=st.text(max_size=60)
+    | st.from_regex(r" ?[A-Za-z@.]{1,12}@[a-zÄÖ.]{1,8}\.[a-zA-Z]{2,3} ?", fullmatch=True)
+    | st.from_regex(r"\+?[0-9 ().+-]{6,20}", fullmatch=True)
+)
+def test_the_short_way_to_a_hash_ends_where_the_long_one_does(text):
+    ways = {
+        "email": (identifiers.hash_email, identifiers.normalise_email),
+        "phone": (identifiers.hash_phone, identifiers.normalise_phone),
+        "external-id": (identifiers.hash_external_id, identifiers.normalise_external_id),
+        "name": (identifiers.hash_name, identifiers.normalise_name),
+    }
+    for hash_text, normalise in ways.values():
+        assert outcome(hash_text, text) == outcome(
+            lambda one, way=normalise: sha256(way(one).encode()).hexdigest(), text
+        )
 
 
 @given(value=SCALARS | VALUES, kind=st.sampled_from(sorted(NORMALISERS)))

@@ -32,7 +32,7 @@ def moment_reader(unit: str = "auto", zone: str = "") -> Callable[[Any], int]:
     def read(value: Any) -> int:
         if isinstance(value, str):
             value = value.strip()
-            if not _DIGITS.fullmatch(value):
+            if value[4:5] == "-" or not _DIGITS.fullmatch(value):
                 return _from_iso(value, place)
             value = int(value) if value.isdigit() else Decimal(value)
         elif isinstance(value, date):

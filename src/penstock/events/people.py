@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from penstock.base.errors import MappingError
 from penstock.events import automap
 from penstock.events.contract import Contract
 from penstock.events.draft import Draft
-from penstock.events.identifiers import HASHERS, hash_phone, take_hashed
+from penstock.events.identifiers import HASHERS, hash_name, hash_phone, take_hashed
 from penstock.events.lookup import Get, compile_record
 from penstock.events.mapping_file import Plan
 from penstock.events.values import CLEAR
@@ -34,7 +34,7 @@ def compile_people(plan: Plan, contract: Contract) -> list[Step]:
             sources += _sources(plan, one.input, take) + _sources(plan, f"{one.input}_sha256", take_hashed)
         else:
             sources += _sources(plan, one.input, CLEAR[one.kind])
-            if plan.automap and one.input in automap.NAMES:
+            if plan.automap and not one.many and one.input in automap.NAMES:
                 sources.append((one.input, partial(automap.find_blank, one.input), CLEAR[one.kind]))
         if not sources:
             continue
@@ -86,11 +86,23 @@ def _hashed_step(target: str, sources: list[tuple[str, Get, Take]], most: int, *
 
 
 def _one_hashed_step(target: str, field: str, get: Get, take: Take, most: int, *, guards: bool) -> Step:
-    """Hash what one field holds, which nearly always is one text."""
+    """Hash what one field holds, which nearly always is one text; the same names come again and again."""
+    take_text = lru_cache(maxsize=4096)(take) if take is hash_name else take
 
     def step(record: Mapping[str, Any], draft: Draft) -> None:
         value = get(record)
         if value is None or value == "":
+            return
+        if type(value) is str:
+            try:
+                digest = take_text(value)
+            except MappingError as error:
+                _note(draft, field, error)
+                return
+            draft.user[target] = (digest,)
+            draft.traces[str(digest)] = field
+            if guards and len(value) > 5 and digest != value:
+                draft.clear.append(value)
             return
         found: list[str] = []
         for one in value if type(value) is list else (value,):
@@ -113,10 +125,20 @@ def _one_hashed_step(target: str, field: str, get: Get, take: Take, most: int, *
 
 
 def _list_step(target: str, sources: list[tuple[str, Get, Take]], most: int) -> Step:
+    """Check up to `most` unique values of one field that is sent in clear text."""
+    ((field, get, take),) = sources
+    take_text = lru_cache(maxsize=4096)(take)
+
     def step(record: Mapping[str, Any], draft: Draft) -> None:
+        value = get(record)
+        if type(value) is str and value:
+            try:
+                draft.user[target] = (take_text(value),)
+            except MappingError as error:
+                _note(draft, field, error)
+            return
         found: list[str] = []
-        for field, get, take in sources:
-            value = get(record)
+        if value is not None:
             for one in value if isinstance(value, list) else (value,):
                 if one is None or one == "":
                     continue

@@ -32,6 +32,8 @@ def read_text(value: Any) -> str:
     """Return non-empty text; whole numbers become text, since ids often are numbers."""
     if type(value) is str:
         text = value.strip()
+        if text and text.isascii() and "\x00" not in text:
+            return text
     elif isinstance(value, str):
         text = str(value).strip()
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**40:
@@ -170,16 +172,10 @@ def has_email(text: str) -> bool:
     return ("@" in text or "%40" in text) and _EMAIL.search(text) is not None
 
 
-def _remember(read: Callable[[Any], str]) -> Callable[[Any], str]:
-    """Read what repeats from event to event, such as a country, once."""
-    kept = lru_cache(maxsize=4096)(read)
-    return lambda value: kept(value) if type(value) is str else read(value)
-
-
 CLEAR: dict[str, Callable[[Any], str]] = {
-    "country": _remember(read_country),
-    "place": _remember(read_place),
-    "postal-code": _remember(read_postal_code),
+    "country": read_country,
+    "place": read_place,
+    "postal-code": read_postal_code,
     "device": read_device,
     "opaque": read_opaque,
     "ip": read_ip,
