@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import os
 import re
@@ -82,10 +83,12 @@ class KeyRing:
                 "bytes as base64 in front, then run the same command again.",
             )
         key = Key(_fingerprint(data), data)
-        self.keys = [key, *_read_keys(self.path)]
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lines = [base64.b64encode(each.data).decode() for each in self.keys]
-        write_private(self.path, "\n".join(lines).encode() + b"\n")
+        with self.path.with_name(f"{self.path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a key that another process adds meanwhile must not be lost
+            self.keys = [key, *_read_keys(self.path)]
+            lines = [base64.b64encode(each.data).decode() for each in self.keys]
+            write_private(self.path, "\n".join(lines).encode() + b"\n")
         return key
 
     def find(self, key_id: str) -> Key | None:
@@ -167,8 +170,7 @@ class Vault:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read, as a whole or not at all."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
+    fresh = path.with_name(f"{path.name}.{secure_bytes(6).hex()}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

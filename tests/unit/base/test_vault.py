@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     assert code_of(vault.get, "one") == "vault.damaged"
     path.write_text("{}")
     assert code_of(vault.get, "one") == "vault.damaged"
+
+
+def test_first_secrets_that_are_sealed_at_the_same_time_all_stay_readable(tmp_path: Path) -> None:
+    vault = Vault(settings(tmp_path))
+    names = [f"name-{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: vault.put(name, f"secret of {name}"), names))
+    assert [vault.get(name) for name in names] == [f"secret of {name}" for name in names]
 
 
 def test_a_copied_workspace_says_which_key_is_missing(tmp_path: Path) -> None:
