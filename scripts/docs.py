@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,12 @@ from penstock.base.settings import SETTINGS
 from penstock.cli.main import common, penstock
 from penstock.events.contract import load_contract
 from penstock.flows import model as flow_words
-from penstock.operations.catalogue import all_operations
+from penstock.operations.catalogue import Entry, all_operations
+from penstock.server.app import build_app
+from penstock.server.doors import Door
+from penstock.server.problems import STATUSES
 from penstock.vendor.models import Model, load_catalogue
+from penstock.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -338,11 +345,56 @@ def conversions_contract() -> str:
     return "\n".join(parts)
 
 
+def http() -> str:
+    """Describe every route of the HTTP service, from the routes themselves."""
+    doors = asyncio.run(_doors())
+    shown = [(one.method, f"`{one.path}`", one.summary, one.allow or "(none)", one.status) for one in doors]
+    queries = [(f"`{one.method} {one.path}`", f"`{name}`", text) for one in doors for name, text in one.query.items()]
+    kinds = [(name, 403 if name == "AccessError" else kind.http_status) for name, kind in CLASSES.items()]
+    intro = (
+        "# HTTP\n\nThe routes of `penstock serve`; `GET /openapi.json` describes them in full, each operation with its "
+        "fields.\nHow to run it: [serve over HTTP](../how-to/serve.md).\n"
+    )
+    errors = (
+        "## Errors\n\nEvery error is problem details (RFC 9457) with `code`, `hint` and `where`; the codes stand in "
+        "[errors](errors.md).\nThe status is that of the error's kind, but for the codes below.\n"
+    )
+    repeated = ", ".join(f"`{one.path}`" for one in doors if one.keeps)
+    parts = [
+        intro,
+        table(["method", "path", "what it does", "token for", "status"], shown),
+        "## Queries\n",
+        table(["route", "query", "what it is"], queries),
+        f"## Repeated writes\n\nThese honour `Idempotency-Key`: {repeated}.\n",
+        errors,
+        table(["code", "status"], [(f"`{code}`", status) for code, status in sorted(STATUSES.items())]),
+        table(["kind", "status"], kinds),
+    ]
+    return "\n".join(parts)
+
+
+async def _doors() -> list[Door]:
+    """Return the routes, those of an operation as the first one's stand for all."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with Workspace.open(Path(folder), overrides={"sandbox": True}, environ={}) as workspace:
+            found = [door for door in build_app(workspace, tokens=None).doors if door.summary]
+    first = next(iter(all_operations()))
+    shown = {f"/v1/operations/{one.name}": one for one in all_operations()}
+    kept = [door for door in found if shown.get(door.path.removesuffix("/preview"), first) == first]
+    return [_for_all(door, first) for door in kept]
+
+
+def _for_all(door: Door, one: Entry) -> Door:
+    summary = door.summary.replace(one.name, "the operation").replace(f"{one.title}.", "Run the operation.")
+    return replace(door, path=door.path.replace(f"/{one.name}", "/{name}"), summary=summary)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands,
     "conversions-contract.md": conversions_contract,
     "errors.md": errors,
     "flow-file.md": flow_file,
+    "http.md": http,
     "models.md": models,
     "operations.md": operations,
     "settings.md": settings,

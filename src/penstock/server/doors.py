@@ -56,7 +56,12 @@ class Call:
         """Return how many rows are wanted; raises `InputError` for what is no such number."""
         text = self.query.get("limit", str(default))
         if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= LIST_LIMIT:
-            raise InputError(f"limit is a number from 1 to {LIST_LIMIT}", code="request.limit", where="limit")
+            raise InputError(
+                f"limit is a number from 1 to {LIST_LIMIT}",
+                code="request.limit",
+                where="limit",
+                hint="Use the `next` of an answer to read on.",
+            )
         return int(text)
 
 

@@ -189,7 +189,9 @@ def _read_records(call: Call) -> list[dict[str, Any] | Problem]:
     return [
         one
         if isinstance(one, dict | Problem)
-        else Problem("request.not-an-object", "a record is a JSON object", where=f"[{index}]")
+        else Problem(
+            "request.not-an-object", "a record is a JSON object", "Send an object for each event.", where=f"[{index}]"
+        )
         for index, one in enumerate(found)
     ]
 

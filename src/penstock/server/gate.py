@@ -106,8 +106,8 @@ class Gate:
             return
         self._metrics.note_problem(error.code)
         response = problem_response(error, outgoing.request_id, self._folder)
-        if isinstance(error, _MethodError):
-            response.headers["Allow"] = error.allowed
+        if error.code == "request.method":
+            response.headers["Allow"] = error.where
         await response(scope, receive, outgoing)
 
     async def answer(self, door: Door, request: Request) -> Response:
@@ -157,15 +157,15 @@ class _Place:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         door = self._doors.get(method)
         if door is None:
-            raise _MethodError(", ".join(sorted(self._doors)), self._path)
+            allowed = ", ".join(sorted(self._doors))
+            raise InputError(
+                f"{self._path} takes {allowed}",
+                code="request.method",
+                hint="GET /openapi.json lists every route.",
+                where=allowed,
+            )
         response = await self._gate.answer(door, Request(scope, receive))
         await response(scope, receive, send)
-
-
-class _MethodError(InputError):
-    def __init__(self, allowed: str, path: str) -> None:
-        super().__init__(f"{path} takes {allowed}", code="request.method", hint="GET /openapi.json lists every route.")
-        self.allowed = allowed
 
 
 class _Outgoing:

@@ -50,7 +50,9 @@ class Replies:
             return await answer()
         if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
             raise InputError(
-                f"an Idempotency-Key has 1 to {LONGEST_KEY} printable characters", code="idempotency.bad-key"
+                f"an Idempotency-Key has 1 to {LONGEST_KEY} printable characters",
+                code="idempotency.bad-key",
+                hint="A random id for each new request will do.",
             )
         kept = await self._claim(who, key, hashlib.blake2b(request, digest_size=16).digest())
         if kept is not None:

@@ -129,7 +129,9 @@ class Runs:
         run = await self._find(str(call.path["id"]))
         after = call.query.get("after", "0")
         if not after.isascii() or not after.isdecimal():
-            raise InputError("after is the `next` of the page before", code="request.cursor", where="after")
+            raise InputError(
+                "after is the `next` of the page before", code="request.cursor", where="after", hint="Begin without it."
+            )
         letters = await list_letters(self._workspace.store, run.id, after=int(after[:18]), limit=limit)
         shown = [{"stage": one.stage, "key": one.key, "problem": one.problem, "at": _time(one.at)} for one in letters]
         following = str(letters[-1].id) if len(letters) == limit else None
@@ -210,7 +212,12 @@ def _started(run: str) -> Response:
 
 def _budget(dollars: float | None) -> float | None:
     if dollars is not None and not 0 < dollars <= 1e9:  # also refuses NaN
-        raise InputError("a budget is an amount in dollars, more than 0", code="request.budget", where="budget")
+        raise InputError(
+            "a budget is an amount in dollars, more than 0",
+            code="request.budget",
+            where="budget",
+            hint='Such as "budget": 2.50.',
+        )
     return dollars
 
 

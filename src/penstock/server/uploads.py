@@ -29,7 +29,11 @@ async def read_form(call: Call) -> dict[str, Any]:
             max_part_size=UPLOAD_LIMIT,
         ).parse()
     except (MultiPartException, KeyError, ValueError) as error:
-        raise InputError(f"the form cannot be read: {error}", code="request.form") from error
+        raise InputError(
+            f"the form cannot be read: {error}",
+            code="request.form",
+            hint="Send multipart/form-data with its boundary, at most 32 files, the JSON in the part `request`.",
+        ) from error
     text = form.get(ENVELOPE, "{}")
     values: dict[str, Any] = decode(text.encode() if isinstance(text, str) else await text.read(), dict[str, Any])
     inputs = values.setdefault("input", {})

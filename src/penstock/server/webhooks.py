@@ -40,6 +40,7 @@ class Webhooks:
                 body={"application/json": {"type": "object"}},
                 status=204,
                 limit=BODY_LIMIT,
+                works_while_draining=True,  # it only has to be written down
             )
             for vendor in self._verify
         ]

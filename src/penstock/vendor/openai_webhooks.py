@@ -20,6 +20,7 @@ TOLERANCE_SECONDS = 300
 MOST_SIGNATURES = 16
 """A header with more is refused before anything is computed for each."""
 LONGEST_ID = 256
+CLOCK = "Check this machine's clock; a delivery that was recorded and sent again later is refused as well."
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -55,19 +56,23 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     message, timestamp, signatures = _read_headers(headers)
     age = now - timestamp
     if age > TOLERANCE_SECONDS:
-        raise _refused("too-old", f"its timestamp lies {age:.0f} s back", "Check this machine's clock.")
+        raise AccessError(
+            f"the webhook was refused: its timestamp lies {age:.0f} s back", code="webhook.too-old", hint=CLOCK
+        )
     if age < -TOLERANCE_SECONDS:
-        raise _refused("too-new", f"its timestamp lies {-age:.0f} s ahead", "Check this machine's clock.")
+        raise AccessError(
+            f"the webhook was refused: its timestamp lies {-age:.0f} s ahead", code="webhook.too-new", hint=CLOCK
+        )
     is_good = False
     for secret in secrets:
         wanted = sign(message, timestamp, body, secret).encode()
         for given in signatures:
             is_good |= hmac.compare_digest(wanted, given.encode("utf-8", "surrogateescape"))
     if not is_good:
-        raise _refused(
-            "bad-signature",
-            "no signature of it fits",
-            "Set openai.webhook-secret to the secret of this endpoint; while it is rotated, both with a space between.",
+        raise AccessError(
+            "the webhook was refused: no signature of it fits",
+            code="webhook.bad-signature",
+            hint="Set openai.webhook-secret to this endpoint's secret; while it is rotated, both with a space between.",
         )
     return _read_event(message, body)
 
@@ -98,10 +103,10 @@ def _read_headers(headers: Mapping[str, str]) -> tuple[str, int, list[str]]:
     signatures = [one for one in headers.get("webhook-signature", "").split() if one.startswith("v1,")]
     is_time = timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= 15
     if not 0 < len(message) <= LONGEST_ID or not is_time or not 0 < len(signatures) <= MOST_SIGNATURES:
-        raise _refused(
-            "unsigned",
-            "it lacks a proper webhook-id, webhook-timestamp or webhook-signature",
-            "Only OpenAI's own deliveries belong at this address.",
+        raise AccessError(
+            "the webhook was refused: it lacks a proper webhook-id, webhook-timestamp or webhook-signature",
+            code="webhook.unsigned",
+            hint="Only OpenAI's own deliveries belong at this address.",
         )
     return message, int(timestamp), signatures
 
@@ -116,7 +121,3 @@ def _read_event(message: str, body: bytes) -> Event:
             hint="Its contract may have changed: compare it with the webhook reference of OpenAI.",
         ) from error
     return Event(message, payload.id, payload.type, payload.created_at, payload.data.id)
-
-
-def _refused(reason: str, message: str, hint: str) -> AccessError:
-    return AccessError(f"the webhook was refused: {message}", code=f"webhook.{reason}", hint=hint)
