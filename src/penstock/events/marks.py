@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 MOST_FIELDS, LONGEST_TEXT, DEEPEST = 200, 200, 6
+
+_decode = msgspec.json.decode
 
 
 def mark_record(record: Mapping[str, Any], body: bytes) -> dict[str, Any]:
@@ -15,47 +17,50 @@ def mark_record(record: Mapping[str, Any], body: bytes) -> dict[str, Any]:
 
     Personal data reaches an event only as a hash, so it never stays here; without an event nothing does.
     """
-    sent = set(_leaves(msgspec.json.decode(body))) if body else set()
-    left = [MOST_FIELDS]
-    return {str(name)[:LONGEST_TEXT]: _mark(value, sent, left, 1) for name, value in _first(record.items(), left)}
+    sent: set[str] = set()
+    if body:
+        _collect(_decode(body), sent)
+    return _mark_fields(record, sent, [MOST_FIELDS], 1)
 
 
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
+def _collect(value: Any, sent: set[str]) -> None:
+    """Add every text and number of an event; called for each field of each event, so it asks for types by identity."""
+    kind = type(value)
+    if kind is str:
+        sent.add(value)
+    elif kind is dict:
         for inner in value.values():
-            yield from _leaves(inner)
-    elif isinstance(value, list):
+            _collect(inner, sent)
+    elif kind is list:
         for inner in value:
-            yield from _leaves(inner)
-    elif value is not None and not isinstance(value, bool):
-        yield str(value)
+            _collect(inner, sent)
+    elif kind is int or kind is float:
+        sent.add(str(value))
+
+
+def _mark_fields(fields: Mapping[Any, Any], sent: set[str], left: list[int], depth: int) -> dict[str, Any]:
+    marked: dict[str, Any] = {}
+    if depth <= DEEPEST:
+        for name, value in fields.items():
+            left[0] -= 1
+            if left[0] < 0:
+                break
+            marked[str(name)[:LONGEST_TEXT]] = _mark(value, sent, left, depth)
+    return marked
 
 
 def _mark(value: Any, sent: set[str], left: list[int], depth: int) -> Any:
-    if value is None or isinstance(value, bool):
+    kind = type(value)
+    if kind is str:
+        return value[:LONGEST_TEXT] if value in sent or not value else f"(text of {len(value)})"
+    if kind is int or kind is float:
+        return value if str(value) in sent else "(number)"
+    if value is None or kind is bool:
         return value
     if isinstance(value, Mapping):
-        if depth >= DEEPEST:
-            return f"(object of {len(value)})"
-        return {
-            str(name)[:LONGEST_TEXT]: _mark(one, sent, left, depth + 1) for name, one in _first(value.items(), left)
-        }
-    if isinstance(value, (list, tuple)):
-        few = value if depth < DEEPEST else ()
-        return [_mark(one, sent, left, depth + 1) for one in _first(few, left)]
-    return _mark_leaf(value, str(value), sent)
-
-
-def _mark_leaf(value: Any, text: str, sent: set[str]) -> Any:
-    if isinstance(value, (int, float)):
-        return value if text in sent else "(number)"
-    return text[:LONGEST_TEXT] if text in sent or not text else f"(text of {len(text)})"
-
-
-def _first(values: Any, left: list[int]) -> Iterator[Any]:
-    """Yield values until the record has shown as many as are kept."""
-    for value in values:
-        if left[0] <= 0:
-            return
-        left[0] -= 1
-        yield value
+        return _mark_fields(value, sent, left, depth + 1)
+    if not isinstance(value, (list, tuple)):
+        return f"({kind.__name__})"
+    few = value[: max(left[0], 0)] if depth < DEEPEST else ()
+    left[0] -= len(few)
+    return [_mark(one, sent, left, depth + 1) for one in few]

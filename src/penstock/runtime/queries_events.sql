@@ -201,3 +201,6 @@ delete from event_attempts where id in (:keys) returning batch;
 
 -- name: drop_event_batches
 delete from event_batches where id in (:keys) and session = '' returning id;
+
+-- name: count_event_attempts
+select count(*) from event_attempts;
