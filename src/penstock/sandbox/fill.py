@@ -8,8 +8,11 @@ from typing import Any
 from penstock.sandbox.judge import Judgement, choose, is_true
 from penstock.sandbox.pattern import Pattern
 from penstock.sandbox.prompt import Entry
-from penstock.sandbox.schema import FORMATS, has_type
+from penstock.sandbox.schema import FORMATS, follow, has_type
 from penstock.sandbox.summary import summarise
+
+_DEEPEST = 40
+"""Where a schema that always asks for more of itself ends."""
 
 
 class Filler:
@@ -24,11 +27,12 @@ class Filler:
         entry, judgement = self._entries[0]
         return self._value("", self._root, entry, judgement, 0)
 
-    def _value(self, name: str, schema: dict[str, Any], entry: Entry, judgement: Judgement, depth: int) -> Any:
-        schema = self._resolve(schema)
+    def _value(self, name: str, schema: Any, entry: Entry, judgement: Judgement, depth: int) -> Any:
+        schema = {} if isinstance(schema, bool) or depth > _DEEPEST else self._resolve(schema)
         for union in ("anyOf", "oneOf", "allOf"):
             if schema.get(union):
-                return self._value(name, self._branch(schema[union], depth), entry, judgement, depth)
+                branch = self._branch(schema[union], depth)
+                return self._value(name, branch, entry, judgement, depth + ("$ref" in branch))
         if "const" in schema or "enum" in schema:
             return schema["const"] if "const" in schema else _pick(name, schema, judgement)
         kind = _plain_type(schema, depth)
@@ -41,14 +45,12 @@ class Filler:
 
     def _resolve(self, schema: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in schema:
-            found: Any = self._root
-            for part in schema["$ref"].removeprefix("#").split("/")[1:]:
-                found = found[part.replace("~1", "/").replace("~0", "~")]
-            schema = found
+            schema = follow(self._root, schema["$ref"])
         return schema
 
-    def _branch(self, branches: list[dict[str, Any]], depth: int) -> dict[str, Any]:
+    def _branch(self, branches: list[Any], depth: int) -> Any:
         """Prefer a value to null, but end a recursion where it can end."""
+        branches = [{} if isinstance(one, bool) else one for one in branches]
         simple = [one for one in branches if self._resolve(one).get("type") not in ("object", "array")]
         nothing = [one for one in branches if self._resolve(one).get("type") == "null"]
         if depth > 4 and (nothing or simple):
@@ -56,7 +58,8 @@ class Filler:
         return next((one for one in branches if one not in nothing), branches[0])
 
     def _array(self, name: str, schema: dict[str, Any], entry: Entry, judgement: Judgement, depth: int) -> list[Any]:
-        items = self._resolve(schema.get("items") or {})
+        items = schema.get("items")
+        items = self._resolve(items) if isinstance(items, dict) else {}
         least, most = schema.get("minItems", 0), schema.get("maxItems", 1 << 30)
         if "enum" in items and all(isinstance(one, str) for one in items["enum"]):
             shares = [(is_true(f"mentions {one}", judgement), one) for one in items["enum"]]

@@ -83,6 +83,10 @@ class _TextSettings(_Strict):
     verbosity: _Verbosity | None = None
 
 
+class _Reference(_Strict):
+    id: str
+
+
 class _ResponseStream(_Strict):
     include_obfuscation: bool | None = None
 
@@ -97,7 +101,7 @@ class _Response(_Shared, kw_only=True):
     tool_choice: str | _Object | None = None
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
     previous_response_id: str | None = None
-    conversation: str | _Object | None = None
+    conversation: str | _Reference | None = None
     background: bool | None = None
     truncation: Literal["auto", "disabled"] | None = None
     include: list[str] | None = None
@@ -118,7 +122,7 @@ class _InputTokens(_Strict):
     truncation: Literal["auto", "disabled"] | None = None
     parallel_tool_calls: bool | None = None
     previous_response_id: str | None = None
-    conversation: str | _Object | None = None
+    conversation: str | _Reference | None = None
     personality: str | None = None
 
 
@@ -332,6 +336,10 @@ class _ItemReference(Struct):
     id: str
 
 
+class _Compaction(Struct):
+    encrypted_content: str
+
+
 class _ReasoningItem(Struct):
     id: str | UnsetType = UNSET
     summary: list[_Object] = []
@@ -365,5 +373,6 @@ ITEMS: dict[str, type[Struct]] = {
     "function_call": _FunctionCall,
     "function_call_output": _FunctionOutput,
     "item_reference": _ItemReference,
+    "compaction": _Compaction,
     "reasoning": _ReasoningItem,
 }

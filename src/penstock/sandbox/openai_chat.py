@@ -134,12 +134,10 @@ class Chat:
             raise ApiError(400, "The Penstock sandbox reads prompts as text only.", code="sandbox_unsupported")
         prompt = read_prompt("\n".join(prompts), body.get("suffix"))
         limit = _COMPLETION_TOKENS if body.get("max_tokens") is None else body["max_tokens"]
-        order = Order(limit=limit, stop=_stops(body))
+        order = Order(limit=limit, stop=_stops(body), suffix=body.get("suffix") or "")
 
         def run() -> Done:
-            written = [
-                write_text(read_prompt(one, body.get("suffix")), order, self._meter.tokenizer) for one in prompts
-            ]
+            written = [write_text(read_prompt(one), order, self._meter.tokenizer) for one in prompts]
             start = [one if body.get("echo") else "" for one in prompts]
             texts = [
                 head + one.text for head, one in zip(start, written, strict=True) for _ in range(body.get("n") or 1)

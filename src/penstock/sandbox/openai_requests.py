@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.sandbox.openai_models import Model, Models
 from penstock.sandbox.openai_quirks import Quirks
-from penstock.sandbox.schema import find_fault
+from penstock.sandbox.schema import find_damage, find_fault
 
 
 class ApiError(Exception):
@@ -108,7 +108,7 @@ def check_response(body: dict[str, Any], model: Model, quirks: Quirks) -> str | 
     _check_limit(body, "max_output_tokens", model)
     wanted = body.get("text") or {}
     _check_verbosity(model, wanted.get("verbosity"), "text.verbosity")
-    _check_shared(body, model)
+    _check_shared(body, model, quirks)
     _check_format(wanted.get("format"), "text.format", model, quirks)
     if _is_json_object(wanted.get("format")) and quirks.json_word:
         _check_json_word("input", body["input"], body.get("instructions"))
@@ -133,7 +133,7 @@ def check_chat(body: dict[str, Any], model: Model, quirks: Quirks) -> str | None
     _check_limit(body, "max_completion_tokens", model)
     _check_limit(body, "max_tokens", model)
     _check_verbosity(model, body.get("verbosity"), "verbosity")
-    _check_shared(body, model)
+    _check_shared(body, model, quirks)
     if body.get("service_tier") == "ultrafast":
         raise _invalid("service_tier", "'ultrafast' is for responses.")
     if (body.get("prompt_cache_options") or {}).get("ttl") == "12h":
@@ -211,13 +211,15 @@ def _check_limit(body: dict[str, Any], param: str, model: Model) -> None:
         raise ApiError(400, text, code="invalid_value", param=param)
 
 
-def _check_shared(body: dict[str, Any], model: Model) -> None:
+def _check_shared(body: dict[str, Any], model: Model, quirks: Quirks) -> None:
     tier = body.get("service_tier")
     if tier in ("scale", "ultrafast") or (tier == "flex" and not model.has_flex):
         text = f"Invalid service_tier argument: {tier} is not available to this project for {model.id}."
         raise ApiError(400, text, param="service_tier")
     if body.get("stream_options") is not None and not body.get("stream"):
         raise _invalid("stream_options", "it is only allowed when 'stream' is true.")
+    for at, tool in enumerate([*(body.get("tools") or []), *(body.get("functions") or [])]):
+        _check_function(tool.get("function") or tool, f"tools[{at}]", quirks)
     names = [tool.get("name") or (tool.get("function") or {}).get("name") for tool in body.get("tools") or []]
     choice = body.get("tool_choice")
     if isinstance(choice, str) and choice not in ("none", "auto", "required"):
@@ -230,6 +232,18 @@ def _check_shared(body: dict[str, Any], model: Model) -> None:
             raise _invalid("tool_choice", f"there is no tool named {wanted!r}.")
 
 
+def _check_function(function: dict[str, Any], where: str, quirks: Quirks) -> None:
+    schema = function.get("parameters")
+    if schema is None:
+        return
+    fault = find_damage(schema)
+    if not fault and function.get("strict"):
+        fault = find_fault(schema, string_lengths=quirks.string_lengths)
+    if fault:
+        text = f"Invalid schema for function '{function.get('name')}': {fault}"
+        raise ApiError(400, text, code="invalid_function_parameters", param=f"{where}.parameters")
+
+
 def _check_format(wanted: Any, param: str, model: Model, quirks: Quirks) -> None:
     if wanted is None or wanted["type"] != "json_schema":
         return
@@ -239,7 +253,9 @@ def _check_format(wanted: Any, param: str, model: Model, quirks: Quirks) -> None
     for name in ("name", "schema"):
         if wanted.get(name) is None:
             raise missing(f"{param}.{name}")
-    fault = find_fault(wanted["schema"], string_lengths=quirks.string_lengths) if wanted.get("strict") else None
+    fault = find_damage(wanted["schema"])
+    if not fault and wanted.get("strict"):
+        fault = find_fault(wanted["schema"], string_lengths=quirks.string_lengths)
     if fault:
         text = f"Invalid schema for '{wanted['name']}': {fault}"
         raise ApiError(400, text, code="invalid_json_schema", param=f"{param}.schema")

@@ -29,7 +29,7 @@ _MOODS = frozenset(["positive", "neutral", "negative", "mixed"])
 
 
 class Order(NamedTuple):
-    """What an answer must keep to: format, effort, token limit, stop texts and tools."""
+    """What an answer must keep to: format, effort, token limit, stop texts, tools, and the text that comes after it."""
 
     wanted: dict[str, Any] | None = None
     effort: str | None = None
@@ -38,6 +38,7 @@ class Order(NamedTuple):
     tools: tuple[Tool, ...] = ()
     choice: str = "auto"
     parallel: bool = True
+    suffix: str = ""
 
 
 class Text(NamedTuple):
@@ -98,7 +99,7 @@ def _compose(
         found = entries[0][1]
         fields = {"score": found.score, "label": found.label, "confidence": found.confidence}
         return msgspec.json.encode({**fields, "language": found.language}).decode()
-    text = _say(prompt, entries[0][1], triggers)
+    text = _say(prompt, entries[0][1], triggers) + (f" It leads to: {order.suffix}" if order.suffix else "")
     for stop in order.stop:
         text = text.partition(stop)[0] if stop else text
     return text

@@ -78,7 +78,7 @@ def _read_item(item: Any) -> tuple[str, int]:
     if not isinstance(item, dict):
         return "", 0
     if item.get("type") == "compaction":
-        return base64.b64decode(item.get("encrypted_content") or "").decode("utf-8", "replace"), 0
+        return _uncover(item["encrypted_content"]), 0
     content = item.get("content", item.get("output", item.get("arguments", item.get("input", ""))))
     if item.get("tool_calls"):
         return "\n".join([str(content or ""), *(_compact(one.get("function")) for one in item["tool_calls"])]), 0
@@ -94,6 +94,14 @@ def _read_item(item: Any) -> tuple[str, int]:
         elif isinstance(part, dict):
             texts.append(str(part.get("text") or part.get("refusal") or ""))
     return "\n".join(texts), images
+
+
+def _uncover(hidden: str) -> str:
+    """Return what stands in a compacted item; nothing when it is not the sandbox's own."""
+    try:
+        return base64.b64decode(hidden, validate=True).decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 def _compact(value: Any) -> str:

@@ -109,3 +109,70 @@ def has_type(schema: dict[str, Any], name: str) -> bool:
     """Tell whether a schema allows a type."""
     kind = schema.get("type")
     return kind == name or (isinstance(kind, list) and name in kind)
+
+
+_SCHEMAS = ("items", "additionalProperties", "not")
+_LISTS = ("anyOf", "oneOf", "allOf")
+_MAPS = ("properties", "$defs", "definitions")
+
+
+def find_damage(schema: Any) -> str | None:
+    """Return why a schema, strict or not, is none at all: parts of a wrong type, references to nothing; or None."""
+    return _find_damage(schema, schema)
+
+
+def _find_damage(schema: Any, root: Any) -> str | None:
+    if isinstance(schema, bool):
+        return None
+    if not isinstance(schema, dict):
+        return f"{schema!r} is not of type 'object', 'boolean'."
+    found = _find_own_damage(schema, root)
+    inner = [schema[name] for name in _SCHEMAS if name in schema]
+    for name in (*_LISTS, *_MAPS):
+        parts = schema.get(name)
+        if parts is None:
+            continue
+        wanted = list if name in _LISTS else dict
+        if not isinstance(parts, wanted):
+            return f"{name!r} has the wrong type."
+        inner += parts if isinstance(parts, list) else parts.values()
+    return found or next((fault for one in inner if (fault := _find_damage(one, root))), None)
+
+
+def _find_own_damage(schema: dict[str, Any], root: Any) -> str | None:
+    kinds = schema.get("type", "object")
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    if not kinds or any(kind not in _TYPES for kind in kinds):
+        return f"{schema.get('type')!r} is not a valid type."
+    if "enum" in schema and not (isinstance(schema["enum"], list) and schema["enum"]):
+        return "'enum' must be a list with at least one value."
+    for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", *_COUNTS):
+        value = schema.get(name, 1)
+        if not isinstance(value, int | float) or isinstance(value, bool) or (name == "multipleOf" and value <= 0):
+            return f"{name!r} must be a number."
+    if not isinstance(schema.get("pattern", ""), str) or not isinstance(schema.get("required", []), list):
+        return "'pattern' or 'required' has the wrong type."
+    seen = []
+    while isinstance(schema, dict) and "$ref" in schema:
+        if schema["$ref"] in seen:
+            return f"reference {schema['$ref']!r} leads to itself."
+        seen.append(schema["$ref"])
+        schema = follow(root, schema["$ref"])
+    return None if isinstance(schema, dict | bool) else f"reference {seen[-1]!r} leads to nothing."
+
+
+_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+_COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
+
+
+def follow(root: Any, reference: Any) -> Any:
+    """Return what a reference inside a schema points to; None when that is nothing."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    found = root
+    for part in reference.removeprefix("#").split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if not isinstance(found, dict) or name not in found:
+            return None
+        found = found[name]
+    return found
