@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from penstock.server.problems import problem_of
 BODY_LIMIT = 8 << 20
 MOST_EVENTS = 5_000
 """Records of one request at most."""
+MOST_MAPPINGS = 1_000
+FRESH_SECONDS = 1.0
+"""A mapping file that was changed is read anew after this."""
 LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
 
@@ -39,13 +43,20 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class _Loaded:
+    mapping: Mapping
+    changed: float | None
+    looked_at: float
+
+
 class Events:
     """Routes of the conversion events of one workspace."""
 
     def __init__(self, deliveries: Deliveries, folder: Path) -> None:
         self._deliveries = deliveries
         self._folder = folder
-        self._mappings: dict[str, tuple[float, Mapping]] = {}
+        self._mappings: dict[tuple[str, bool], _Loaded] = {}
 
     def doors(self) -> list[Door]:
         """Return the routes."""
@@ -116,29 +127,32 @@ class Events:
                 hint="Leave the mapping out, or make a token without one.",
             )
         if call.who.mapping:
-            return self._load(call.who.mapping, self._folder / call.who.mapping)
+            return self._load(call.who.mapping, is_trusted=True)
         if not wanted:
             raise InputError(
                 "the request does not say how its records become events",
                 code="events.no-mapping",
                 hint="Add ?mapping=NAME, or give the token one: penstock tokens add NAME --mapping shopify-order",
             )
-        path = find_inside(self._folder, wanted)
-        if path is None and not _NAME.match(wanted):
-            raise _no_mapping(wanted)
-        return self._load(wanted, path)
+        return self._load(wanted, is_trusted=False)
 
-    def _load(self, name: str, path: Path | None) -> Mapping:
-        """Load a mapping once for each time that its file changes."""
-        is_file = path is not None and path.is_file()
-        changed = path.stat().st_mtime if path is not None and is_file else 0.0
-        known = self._mappings.get(name)
-        if known is None or known[0] != changed:
-            if len(self._mappings) >= 1000:
+    def _load(self, name: str, *, is_trusted: bool) -> Mapping:
+        """Load a mapping once for each time that its file changes; `is_trusted` may lie outside of the workspace."""
+        now = self._deliveries.clock.monotonic()
+        known = self._mappings.get((name, is_trusted))
+        if known is not None and now - known.looked_at < FRESH_SECONDS:
+            return known.mapping
+        path = self._folder / name if is_trusted else find_inside(self._folder, name)
+        if path is None and not _NAME.match(name):
+            raise _no_mapping(name)
+        changed = path.stat().st_mtime if path is not None and path.is_file() else None
+        if known is None or known.changed != changed:
+            if len(self._mappings) >= MOST_MAPPINGS:
                 self._mappings.clear()
-            known = (changed, self._deliveries.load_mapping(path if path is not None and is_file else name))
-            self._mappings[name] = known
-        return known[1]
+            known = _Loaded(self._deliveries.load_mapping(path if path and changed else name), changed, now)
+            self._mappings[name, is_trusted] = known
+        known.looked_at = now
+        return known.mapping
 
 
 def _no_mapping(name: str) -> InputError:

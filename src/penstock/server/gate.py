@@ -70,8 +70,10 @@ class Gate:
         by_path: dict[str, dict[str, Door]] = {}
         for door in doors:
             by_path.setdefault(door.path, {})[door.method] = door
-        routes = [Route(path, _Place(self, path, methods)) for path, methods in by_path.items()]
-        self._router = Router(routes, redirect_slashes=False, default=_not_found)
+        places = {path: _Place(self, path, methods) for path, methods in by_path.items()}
+        self._exact = {path: place for path, place in places.items() if "{" not in path}
+        open_ = [Route(path, place) for path, place in places.items() if "{" in path]
+        self._router = Router(open_, redirect_slashes=False, default=_not_found)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -85,7 +87,8 @@ class Gate:
         try:
             if self._under_way > MOST_AT_ONCE:
                 raise _busy()
-            await self._router(scope, receive, outgoing)
+            place = self._exact.get(scope["path"], self._router)
+            await place(scope, receive, outgoing)
         except (ClientDisconnect, OSError):
             outgoing.status = outgoing.status or 499
         except PenstockError as error:
