@@ -111,9 +111,8 @@ def accept(tx: Tx, items: Sequence[Handed]) -> list[list[Receipt] | PenstockErro
                 _batch_row(item.batch, fresh[0].destination, item.session, item.at, [e.number for e in fresh])
             )
         made.append(receipts)
-    for name, rows_of in (("insert_event", events), ("insert_event_body", bodies), ("insert_event_batch", batches)):
-        if rows_of:
-            tx.run_many(name, rows_of)
+    for table, rows_of in (("events", events), ("event_bodies", bodies), ("event_batches", batches)):
+        tx.insert_many(table, rows_of)
     count_more(tx, counts)
     return made
 
@@ -180,7 +179,7 @@ def _claim(tx: Tx, item: Claim) -> list[int]:
         numbers.append(int(number))
     if numbers:
         tx.fetch_keys("claim_events", numbers, batch=item.batch)
-        tx.run("insert_event_batch", _batch_row(item.batch, item.destination, item.session, item.at, numbers))
+        tx.insert_many("event_batches", [_batch_row(item.batch, item.destination, item.session, item.at, numbers)])
     return numbers
 
 
@@ -216,7 +215,7 @@ def _expire(tx: Tx, item: Expiry) -> int:
 def record(tx: Tx, items: Sequence[Recorded]) -> list[None]:
     """Write requests, and settle events that are still in the batch that was sent."""
     counts: Counts = Counter()
-    tx.run_many("insert_event_attempt", [_attempt_row(item.attempt) for item in items])
+    tx.insert_many("event_attempts", [_attempt_row(item.attempt) for item in items])
     for item in items:
         for settled in item.settled:
             code = settled.problem.code if settled.problem is not None else ""
@@ -256,8 +255,7 @@ def release(tx: Tx, items: Sequence[Release]) -> list[None]:
             for change, (number,) in zip(item.changes, kept, strict=False)
         ]
         tx.run("end_event_batch", {"id": item.batch})
-    if changes:
-        tx.run_many("insert_event_change", changes)
+    tx.insert_many("event_changes", changes)
     return [None] * len(items)
 
 

@@ -98,6 +98,6 @@ def _write_one(tx: Tx, item: _Order) -> Replayed:
         counts[day, int(destination), name, "waiting", ""] += 1
     if fresh:
         tx.fetch_keys("replay_events", [int(row[0]) for row in fresh])
-        tx.run_many("insert_event_change", changes)
+        tx.insert_many("event_changes", changes)
         count_more(tx, counts)
     return Replayed(len(fresh), len(kept) - len(fresh), len(rows) - len(kept))

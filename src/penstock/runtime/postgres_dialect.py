@@ -73,6 +73,12 @@ class PostgresTx:
         with self._raw.cursor() as cursor:
             cursor.executemany(_for_postgres(name), rows)
 
+    def insert_many(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            with self._raw.cursor() as cursor, cursor.copy(f"copy {table} ({', '.join(rows[0])}) from stdin") as copy:
+                for row in rows:
+                    copy.write_row(tuple(row.values()))
+
     def fetch_keys(self, name: str, keys: Sequence[Any], /, **values: Any) -> list[tuple[Any, ...]]:
         text = _for_postgres(name).replace("in (%(keys)s)", "= any(%(keys)s)")
         rows: list[tuple[Any, ...]] = self._raw.execute(text, {"keys": list(keys), **values}).fetchall()

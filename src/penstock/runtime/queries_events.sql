@@ -27,15 +27,6 @@ where id = :id and state = 'open';
 update event_destinations set failures = 0, problem = '', since = 0, retry_at = 0
 where id = :id and state = 'open' and failures > 0;
 
--- name: insert_event
-insert into events (number, destination, event_id, name, source, place, state, code, problem, happened_ms, queued_at,
-  settled_at, size, traits, likeness, batch)
-values (:number, :destination, :event_id, :name, :source, :place, :state, :code, :problem, :happened_ms, :queued_at,
-  :settled_at, :size, :traits, :likeness, :batch);
-
--- name: insert_event_body
-insert into event_bodies (number, body, notes) values (:number, :body, :notes);
-
 -- name: known_events
 select e.event_id, e.name, d.pixel, e.number from events e
 join event_destinations d on d.id = e.destination
@@ -77,9 +68,6 @@ update events set state = 'expired', code = :code, problem = :problem, settled_a
   and happened_ms < :oldest order by happened_ms, number limit :limit
 ) returning name, happened_ms;
 
--- name: insert_event_batch
-insert into event_batches (id, destination, session, at, members) values (:id, :destination, :session, :at, :members);
-
 -- name: end_event_batch
 update event_batches set session = '' where id = :id;
 
@@ -97,16 +85,6 @@ where number in (:keys) and state = 'waiting' and batch = :batch returning name,
 -- name: release_events
 update events set batch = 0, attempts = attempts + :tried where number in (:keys) and state = 'waiting' and batch = :batch
 returning number;
-
--- name: insert_event_change
-insert into event_changes (id, number, at, state, code, problem, batch)
-values (:id, :number, :at, :state, :code, :problem, :batch);
-
--- name: insert_event_attempt
-insert into event_attempts (id, batch, destination, at, seconds, kind, status, code, message, events, accepted, headers,
-  response, members)
-values (:id, :batch, :destination, :at, :seconds, :kind, :status, :code, :message, :events, :accepted, :headers,
-  :response, :members);
 
 -- name: event_outcome
 select state, problem from events where number = :number;

@@ -36,6 +36,12 @@ class SqliteTx:
     def run_many(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._raw.executemany(load_queries()[name], rows)
 
+    def insert_many(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            columns = list(rows[0])
+            marks = ", ".join(f":{column}" for column in columns)
+            self._raw.executemany(f"insert into {table} ({', '.join(columns)}) values ({marks})", rows)
+
     def fetch_keys(self, name: str, keys: Sequence[Any], /, **values: Any) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = []
         for start in range(0, len(keys), 500):
