@@ -39,14 +39,6 @@ def up(options: tuple[str, ...]) -> None:
 @click.option("--seconds", default=0.0, show_default=True, help="How long slow and hang last.")
 @click.option("--status", type=int, help="Status of a status fault.")
 @click.option("--code", help="Error code of a status fault; OpenAI's codes bring their own status.")
-@click.option("--param", help="Parameter that a status fault of OpenAI names.")
-@click.option(
-    "--retry",
-    type=click.Choice(["both", "seconds", "ms", "date"]),
-    default="both",
-    show_default=True,
-    help="How a status fault of OpenAI tells the --seconds to wait.",
-)
 @common
 @click.pass_obj
 def fault(given: Given, /, kind: str, **values: Any) -> None:
