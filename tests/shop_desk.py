@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from penstock.deliveries import Deliveries, open_deliveries
+from penstock.deliveries import Deliveries
 from penstock.sandbox.world import Fault
 from penstock.workspace import Workspace
 
@@ -54,7 +54,8 @@ async def open_shop(folder: Path, **overrides: Any) -> AsyncIterator[Shop]:
         "sandbox": True,
         **{name.replace("__", ".").replace("_", "-"): value for name, value in overrides.items()},
     }
-    async with Workspace.open(folder, overrides=values, environ={}) as workspace:
-        parts = (workspace.store, workspace.clock, workspace.settings, workspace.vendors)
-        async with open_deliveries(*parts) as deliveries:
-            yield Shop(workspace, deliveries, folder)
+    async with (
+        Workspace.open(folder, overrides=values, environ={}) as workspace,
+        workspace.deliveries() as deliveries,
+    ):
+        yield Shop(workspace, deliveries, folder)

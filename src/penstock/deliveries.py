@@ -15,6 +15,7 @@ import msgspec
 
 from penstock.base.clock import Clock
 from penstock.base.settings import Settings
+from penstock.base.types import Finding
 from penstock.events import inspect, replay
 from penstock.events.batching import Thresholds
 from penstock.events.contract import find_contract
@@ -197,6 +198,20 @@ class Deliveries:
         """Open paused destinations again, with the keys that are set now; `pixel` chooses one."""
         self._senders.clear()
         return await self.destinations.resume(pixel)
+
+    async def check(self) -> list[Finding]:
+        """Say which destinations are paused or fail, why, and what waits for them; changes nothing."""
+        await self.destinations.refresh()
+        return [
+            Finding(
+                f"Events to {one.pixel}",
+                "fail" if one.is_paused else "warn",
+                f"{'paused' if one.is_paused else 'failing'}: {one.problem.message}",
+                f"{one.problem.hint} Then: penstock events resume".strip(),
+            )
+            for one in self.destinations
+            if one.problem is not None
+        ]
 
     async def replay(self, choice: replay.Choice) -> replay.Replayed:
         """Let events that ended wait again, with the same ids."""

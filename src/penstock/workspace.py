@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from penstock.base.clock import Clock, SystemClock
 from penstock.base.errors import FixError, FlowError, InputError, SettingsError
@@ -48,6 +48,9 @@ from penstock.runtime.workers import Duty
 from penstock.upkeep import Upkeep
 from penstock.vendor.models import Catalogue, Limits, load_catalogue
 from penstock.vendors import Vendors
+
+if TYPE_CHECKING:
+    from penstock.deliveries import Deliveries
 
 SOURCE_CHANGED = ("files.changed", "sql.changed", "brevo.bad-cursor", "source.shrunk")
 """Why an interrupted run cannot go on where it was: a new one begins, in which what is held costs nothing."""
@@ -366,7 +369,14 @@ class Workspace:
                 findings += await self.vendors.check(name, model)
             except SettingsError as error:
                 findings.append(checks.missing(f"{label_of(name)} key", error))
-        return findings
+        async with self.deliveries() as deliveries:
+            return findings + await deliveries.check()
+
+    def deliveries(self) -> AbstractAsyncContextManager[Deliveries]:
+        """Open the conversion events of this workspace."""
+        from penstock.deliveries import open_deliveries
+
+        return open_deliveries(self.store, self.clock, self.settings, self.vendors)
 
     async def forget_answers(self, owner: str) -> int:
         """Delete the answers bought for a record, or for all records of a contact; returns how many."""

@@ -74,6 +74,8 @@ async def test_a_paused_destination_blocks_its_events_until_it_is_resumed(shop: 
     assert await shop.deliveries.counts() == {"blocked": 2}
     assert [row.state for row in await shop.deliveries.tail(Choice(state="blocked"))] == ["blocked", "blocked"]
     assert await shop.deliveries.tail(Choice(state="waiting")) == []
+    (finding,) = [one for one in await shop.workspace.check() if one.name.startswith("Events to")]
+    assert (finding.verdict, "events resume" in finding.fix) == ("fail", True)
     assert len(await shop.deliveries.resume()) == 1
     assert await shop.deliveries.flush() == {"delivered": 2}
 

@@ -63,13 +63,13 @@ def events() -> None:
 
 def open_and_run(given: Given, command: str, work: Callable[[Deliveries], Awaitable[T]]) -> T:
     """Run work on the deliveries of the workspace."""
-    from penstock.deliveries import open_deliveries
 
     async def inner() -> T:
-        async with Workspace.open(given.folder, overrides=given.overrides, command=command) as workspace:
-            parts = (workspace.store, workspace.clock, workspace.settings, workspace.vendors)
-            async with open_deliveries(*parts) as deliveries:
-                return await work(deliveries)
+        async with (
+            Workspace.open(given.folder, overrides=given.overrides, command=command) as workspace,
+            workspace.deliveries() as deliveries,
+        ):
+            return await work(deliveries)
 
     return run_async(inner)
 
