@@ -48,6 +48,7 @@ class Calls:
     ) -> None:
         self.clock = ManualClock(start)
         self.world = World(self.clock)
+        self.sent_at: list[float] = []
         self.limiter = Limiter(self.clock, {}, default=limit or Limit(), **limits)
         self.app = build_openai_app(self.world, limiter=self.limiter, fast=fast, quirks=quirks, plain=plain)
 
@@ -71,6 +72,7 @@ class Calls:
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
+            self.sent_at.append(self.clock.monotonic())
 
         await self.app(scope, receive, send)
         start, *rest = sent

@@ -124,12 +124,23 @@ async def test_a_stream_has_the_limits_in_its_headers_and_a_refusal_is_no_stream
     assert (refused.status, refused.error["code"]) == (429, "rate_limit_exceeded")
 
 
-@pytest.mark.parametrize(("kind", "waited"), [("slow", 30), ("hang", 30)])
-async def test_a_slow_stream_takes_its_seconds_in_all(openai, kind, waited):
-    openai.world.faults.append(Fault(kind=kind, seconds=30))
+async def test_a_slow_stream_sends_each_piece_as_it_comes(openai):
+    openai.world.faults.append(Fault(kind="slow", seconds=30))
     got = await openai.clock.run(openai("responses", {**REQUESTS["responses"], "stream": True}))
-    assert openai.clock.monotonic() == pytest.approx(waited)
     assert got.events[-1]["type"] == "response.completed"
+    start, *pieces, _end = openai.sent_at
+    assert start == 0
+    assert len(pieces) == len(got.events)
+    assert len(set(pieces)) == len(pieces)
+    assert pieces[-1] == pytest.approx(30)
+
+
+async def test_a_hanging_stream_is_silent_in_the_middle(openai):
+    openai.world.faults.append(Fault(kind="hang", seconds=30))
+    got = await openai.clock.run(openai("responses", {**REQUESTS["responses"], "stream": True}))
+    assert got.events[-1]["type"] == "response.completed"
+    assert set(openai.sent_at) == {0, 30}
+    assert 2 < openai.sent_at.count(0) < len(got.events)
 
 
 @pytest.mark.parametrize("path", ["responses", "chat/completions"])
