@@ -6,22 +6,15 @@ Where OpenAI's published description covers an endpoint, what went over the wire
 import asyncio
 import base64
 import json
-import os
 import struct
-import threading
-from pathlib import Path
 
 import openai
 import pytest
-import uvicorn
 
-from penstock.base.clock import SystemClock
-from penstock.sandbox.limits import Limit, Limiter
-from penstock.sandbox.openai import build_openai_app
-from penstock.sandbox.server import build_app, make_config
-from penstock.sandbox.world import Fault, World
+from openai_server import OpenAIServer, make_check
+from penstock.sandbox.limits import Limit
+from penstock.sandbox.world import Fault
 
-SPEC = "specs/openai-2026-08-21.openapi.json"
 QUESTIONS = [
     {"type": "predicate", "name": "delivery", "instructions": "The customer mentions the delivery."},
     {
@@ -48,55 +41,14 @@ SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def spec():
-    root = Path(os.environ.get("PENSTOCK_SHARED", Path(__file__).parents[2].parent / "shared"))
-    path = root / SPEC
-    if not path.is_file():
-        pytest.skip(f"{path} is not here: bodies are not held against the published description")
-    return json.loads(path.read_text())
-
-
-@pytest.fixture(scope="module")
-def conforms(spec):
-    import jsonschema_rs
-
-    def check(name, value):
-        schema = {"$ref": f"#/components/schemas/{name}", "components": spec["components"]}
-        errors = [error.message for error in jsonschema_rs.validator_for(schema).iter_errors(value)]
-        assert not errors, errors[:5]
-
-    return check
-
-
-class Sandbox:
-    """A sandbox on a free loopback port, in a thread with its own loop."""
-
-    def __init__(self):
-        self.world = World(SystemClock())
-        self.limiter = Limiter(self.world.clock, {}, default=Limit(rpm=60_000, tpm=10_000_000))
-        app = build_app(self.world, openai=build_openai_app(self.world, limiter=self.limiter))
-        self.server = uvicorn.Server(make_config(app, "127.0.0.1", 0))
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-
-    def start(self):
-        self.thread.start()
-        while not self.server.started:
-            self.thread.join(0.005)
-            assert self.thread.is_alive()
-        port = self.server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}/openai/v1"
-
-    def stop(self):
-        self.server.should_exit = True
-        self.thread.join()
+def conforms():
+    return make_check()
 
 
 @pytest.fixture(scope="module")
 def running():
-    sandbox = Sandbox()
-    sandbox.start()
-    yield sandbox
-    sandbox.stop()
+    with OpenAIServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -113,8 +65,7 @@ async def client(sandbox):
 
 
 def make_client(sandbox, key="sk-test", **settings):
-    settings = {"max_retries": 0, **settings}
-    return openai.AsyncOpenAI(api_key=key, base_url=sandbox.url, _strict_response_validation=True, **settings)
+    return sandbox.client(api_key=key, **settings)
 
 
 async def test_decisions_are_answered_in_order_with_probabilities_that_add_up(client):
