@@ -6,7 +6,7 @@ await workspace.operations.respond(text="Write one line about rain.")
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
 from penstock.runtime.connections import Book
 from penstock.runtime.radar import describe_end, find_successor
+from penstock.runtime.stream import Listen, Speaker
 from penstock.vendor.models import Kind, Model
 
 
@@ -37,6 +38,12 @@ class CallOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budget: float | None = None
     strict: bool = False
     fresh: bool = False
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A part of an answer's text, given out as soon as it came."""
+
+    text: str
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -100,12 +107,55 @@ class Operations:
 
         Raises `InputError` that names each wrong value, and the typed errors of a paid call.
         """
+        return await self._call(name, values, options)
+
+    async def stream(
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        options: CallOptions = CallOptions(),  # noqa: B008
+    ) -> AsyncIterator[Piece | Result]:
+        """Run one operation and yield its text as it comes, then its result.
+
+        What is held already, and the text of a server that does not stream, come in one piece; an
+        operation that writes no text has none. Raises as `call` does; an answer that turns out unusable
+        after a piece was given out raises instead of being repaired, and one that breaks off is not
+        asked for again. Leaving early cuts the answer off, which may be billed all the same.
+        """
+        said: asyncio.Queue[str] = asyncio.Queue()
+        work = asyncio.create_task(self._call(name, values, options, said.put_nowait))
+        work.add_done_callback(lambda _: said.put_nowait(""))
+        try:
+            while text := await said.get():
+                yield Piece(text)
+            yield work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _call(
+        self, name: str, values: Mapping[str, Any], options: CallOptions, listen: Listen | None = None
+    ) -> Result:
         operation = find_operation(name)
         parsed, choice = operation.parse(values), self.choose(operation.kind, options)
-        asker = self._asker(options)
-        done = await operation.perform(asker, parsed, choice, interactive=True)
+        speaker = Speaker(listen, operation.streams(parsed)) if listen and operation.streams else None
+        asker = self._asker(options, speaker.hear if speaker else None)
+        done = await operation.perform(asker, parsed, choice, interactive=True, speaker=speaker)
         result = describe_result(operation.name, done, choice)
-        return msgspec.structs.replace(result, warnings=(*self._warn(choice, bool(done.answers)), *result.warnings))
+        warnings = self._warn(choice, bool(done.answers))
+        if speaker is not None:
+            warnings += self._end_speech(speaker, result, choice)
+        return msgspec.structs.replace(result, warnings=(*warnings, *result.warnings))
+
+    def _end_speech(self, speaker: Speaker, result: Result, choice: ModelChoice) -> tuple[str, ...]:
+        """Give out what was held back, or all of a text that did not come in pieces; say when it never does."""
+        speaker.end()
+        if not speaker.has_spoken and result.output.get("text"):
+            speaker.say(str(result.output["text"]))
+        account = self._caller.connection(choice.connection).account
+        if result.calls and "stream" in self._caller.refusals.of(account, choice.model.id):
+            return (f"stream: {choice.model.id} refused it; the answer came in one piece",)
+        return ()
 
     async def call_many(
         self,
@@ -169,28 +219,31 @@ class Operations:
         advice = describe_end(choice.model, client, self._clock.now(), choice.instead_of)
         return (advice,) if advice else ()
 
-    def _asker(self, options: CallOptions) -> _Asker:
+    def _asker(self, options: CallOptions, listen: Listen | None = None) -> _Asker:
         run = ""
         if options.budget is not None:
             if not 0 < options.budget <= 1e9:  # also refuses NaN
                 raise InputError("the budget of a call is an amount in dollars, more than 0", code="call.budget")
             run = self._clock.new_id("call")
             self._caller.ledger.budgets[f"run:{run}"] = to_money(options.budget)
-        return _Asker(self._caller, run, options.fresh)
+        return _Asker(self._caller, run, options.fresh, listen)
 
 
 class _Asker:
     """The paid path for one call: under its own budget, and past the held answers where that is wished."""
 
-    def __init__(self, caller: Caller, run: str, fresh: bool) -> None:
+    def __init__(self, caller: Caller, run: str, fresh: bool, listen: Listen | None) -> None:
         self._caller = caller
         self._run = run
         self._fresh = fresh
+        self._listen = listen
 
     async def ask(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
         if self._fresh:
             ask = msgspec.structs.replace(ask, is_kept=False)
-        return await self._caller.ask(ask, flow=flow, run=run or self._run, interactive=interactive)
+        return await self._caller.ask(
+            ask, flow=flow, run=run or self._run, interactive=interactive, listen=self._listen
+        )
 
     def refused(self, ask: Ask) -> frozenset[str]:
         return self._caller.refused(ask)

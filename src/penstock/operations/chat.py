@@ -87,4 +87,18 @@ def read(input: Input, answer: Answer) -> Output:
     return Output(text=text, data=read_json(text, input.answer_schema), model=answer.model)
 
 
-OPERATION = Operation(module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, repair=repair)
+def streams(input: Input) -> list[str]:
+    """Give out the text as it comes, up to a stop text; JSON has none."""
+    return [] if input.answer_schema is not None else input.stop
+
+
+OPERATION = Operation(
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    repair=repair,
+    streams=streams,
+)

@@ -6,7 +6,7 @@ steps and reference pages are derived from the declaration.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -18,6 +18,7 @@ from penstock.base.errors import DefectError, InputError, OutputError, PenstockE
 from penstock.base.redact import redact
 from penstock.operations.catalogue import Entry, all_operations
 from penstock.runtime.ask import Answer, Ask
+from penstock.runtime.stream import STREAM_PARAMETERS, Speaker
 from penstock.vendor.models import Kind, Model
 
 
@@ -88,7 +89,9 @@ class Operation(Generic[I, O]):
     `OutputError`. `repair` is asked once for another request, `fallback` for an output
     that needs no answer. `kind` says which default model it takes. An operation of many
     calls, such as the vectors of a thousand texts, does its own `work` instead; what
-    `prepare` returns is then its first request, which is what `--dry-run` shows.
+    `prepare` returns is then its first request, which is what `--dry-run` shows. Where
+    the field `text` of the output is what the model writes, `streams` says so: pieces of
+    it can be given out as they come, up to the first of the texts that it returns.
     """
 
     module: str
@@ -101,6 +104,7 @@ class Operation(Generic[I, O]):
     fallback: Callable[[I], O | None] | None = None
     kind: Kind = "chat"
     work: Callable[[Asker, I, ModelChoice], Awaitable[Done[O]]] | None = None
+    streams: Callable[[I], Sequence[str]] | None = None
 
     @cached_property
     def entry(self) -> Entry:
@@ -145,10 +149,12 @@ class Operation(Generic[I, O]):
         run: str = "",
         interactive: bool = False,
         prepared: Ask | O | None = None,
+        speaker: Speaker | None = None,
     ) -> Done[O]:
         """Prepare (unless that is done already), ask, read; on an unusable answer one repair, then the fallback.
 
         A parameter that the vendor refuses is learnt and left out, unless the choice is strict.
+        `speaker` is who hears the answers of `asker` as they come: what it gave out is not repaired.
         Raises `OutputError` when the answer stays unusable and there is no fallback, and
         whatever the paid call raises.
         """
@@ -164,6 +170,10 @@ class Operation(Generic[I, O]):
             return Done(self.read(input, first), answers, request.warnings)
         except OutputError as error:
             problem = error
+        if speaker is not None:
+            if speaker.has_spoken:
+                raise problem
+            speaker.begin()
         again = self.repair(request, first, problem) if self.repair else None
         if again is not None:
             second = await asker.ask(again, flow=flow, run=run, interactive=interactive)
@@ -188,7 +198,7 @@ class Operation(Generic[I, O]):
                 if not parameter or parameter in choice.refused:
                     raise
                 again, choice = self._heed(input, choice, request, frozenset({parameter}))
-                if again.body == request.body:
+                if again.body == request.body and parameter not in STREAM_PARAMETERS:
                     raise
                 request = again
 

@@ -23,6 +23,7 @@ from penstock.runtime.governor import Charge, Governor, Permit, Pool
 from penstock.runtime.ledger import Ledger, Reservation, Settlement
 from penstock.runtime.radar import check_alive
 from penstock.runtime.refusals import Refusals, refused_parameter
+from penstock.runtime.stream import Listen, Speech, can_stream, send_streamed
 from penstock.vendor.models import Catalogue
 from penstock.vendor.openai import Exchange, OpenAI
 
@@ -30,6 +31,11 @@ MAX_ATTEMPTS = 5
 """Sendings of one request that may fail before it is given up; refusals for speed do not count."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 _REMEMBERED = 8192
+FLEX_SECONDS = 900.0
+"""How long one call at the flex tier may take (contract 2.10)."""
+FLEX_PATHS = frozenset(["/responses", "/chat/completions"])
+"""Endpoints that know service tiers."""
+_NO_CAPACITY = "openai.no-capacity"
 
 
 class Estimate(NamedTuple):
@@ -40,13 +46,14 @@ class Estimate(NamedTuple):
 
 
 class _Purchase:
-    """An answer that is being bought, and how many wait for it."""
+    """An answer that is being bought, what of it was said so far, and how many wait for it."""
 
-    __slots__ = ("is_taken", "task", "waiting")
+    __slots__ = ("is_taken", "speech", "task", "waiting")
 
-    def __init__(self, task: asyncio.Task[Answer]) -> None:
+    def __init__(self, task: asyncio.Task[Answer], speech: Speech | None) -> None:
         task.add_done_callback(_note_exception)
         self.task = task
+        self.speech = speech
         self.waiting = 0
         self.is_taken = False
 
@@ -102,27 +109,38 @@ class Caller:
         """Return where the answer to `ask` is held."""
         return ask.address(self.connection(ask.connection).account)
 
-    async def ask(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
+    async def ask(
+        self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False, listen: Listen | None = None
+    ) -> Answer:
         """Return the held answer, or buy it; equal requests under way share one purchase.
 
+        `listen` hears an answer that is bought as it comes, where it is text; a held one is only returned.
+        Once something was heard a broken answer is not asked for again.
         Raises the typed errors of `penstock.base.errors`; whatever is raised, the ledger is true.
         """
         held = await self.answers.get(self.address(ask)) if ask.is_kept else None
-        return held or await self.buy(ask, flow=flow, run=run, interactive=interactive)
+        return held or await self.buy(ask, flow=flow, run=run, interactive=interactive, listen=listen)
 
-    async def buy(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
+    async def buy(
+        self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False, listen: Listen | None = None
+    ) -> Answer:
         """Buy an answer that was not held a while ago, as after `Answers.get_many`; what was bought since is found."""
         key = self.address(ask)
+        speech = Speech() if listen is not None and can_stream(ask) else None
         if not ask.is_kept:  # asked again on purpose: each is a purchase of its own
-            return await self._buy(ask, key, flow, run, interactive)
+            if speech is not None and listen is not None:
+                speech.join(listen)
+            return await self._buy(ask, key, flow, run, interactive, speech)
         if key in self._bought and key not in self._under_way:
             held = await self.answers.get(key)
             if held is not None:
                 return held
         purchase = self._under_way.get(key)
         if purchase is None:
-            purchase = _Purchase(asyncio.create_task(self._buy(ask, key, flow, run, interactive)))
-            self._under_way[key] = purchase
+            buying = self._buy(ask, key, flow, run, interactive, speech)
+            purchase = self._under_way[key] = _Purchase(asyncio.create_task(buying), speech)
+        if purchase.speech is not None and listen is not None:
+            purchase.speech.join(listen)
         purchase.waiting += 1
         try:
             await asyncio.wait((purchase.task,))
@@ -139,26 +157,35 @@ class Caller:
         purchase.is_taken = True
         return answer
 
-    async def _buy(self, ask: Ask, key: bytes, flow: str, run: str, interactive: bool) -> Answer:
+    async def _buy(
+        self, ask: Ask, key: bytes, flow: str, run: str, interactive: bool, flex_until: float
+    ) -> Answer:
         client = self.connection(ask.connection)
         check_alive(self.catalogue.find(ask.model), client, self.clock.now())
         pool = Pool(client.quota_account, ask.model)
         charge = Charge(1, ask.prompt_tokens + ask.max_output_tokens, ask.images)
-        failures, again = 0, False
+        failures, refusals, again = 0, 0, False
         while True:
+            sent = at_flex(ask) if self.clock.now() < flex_until else ask
             permit = await self.governor.acquire(pool, charge, flow=flow, interactive=interactive, front=again)
             again = True
             try:
-                reservation = await self._reserve(ask, flow, run)
+                reservation = await self._reserve(sent, flow, run)
             except BaseException:
                 self.governor.release(permit)
                 raise
             try:
-                return await self._send(client, ask, key, permit, reservation)
-            except ThrottledError:
-                continue
+                return await self._send(client, sent, key, permit, reservation)
+            except ThrottledError as error:
+                if error.code == _NO_CAPACITY:  # the tier is full, not the quota
+                    refusals += 1
+                    wait = self._backoff(min(refusals, 16), error.retry_after)
+                    await self.clock.sleep(min(wait, flex_until - self.clock.now()) if sent is not ask else wait)
             except RejectedError as error:
-                if error.code != "openai.not-processable" or failures:
+                if sent is not ask and error.code == "openai.tier-not-allowed":
+                    flex_until = 0.0  # the project has no such tier: at the usual one, rather than not at all
+                    continue
+                if error.status != 422 or failures:
                     raise
                 failures += 1  # the vendor advises one repetition (error page, November 2026)
                 await self.clock.sleep(self._backoff(failures, None))
@@ -216,16 +243,11 @@ class Caller:
             regional=self.connection(ask.connection).is_regional,
         )
 
-    async def _send(self, client: OpenAI, ask: Ask, key: bytes, permit: Permit, reservation: Reservation) -> Answer:
+    async def _send(
+        self, client: OpenAI, ask: Ask, key: bytes, permit: Permit, reservation: Reservation, speech: Speech | None
+    ) -> Answer:
         try:
-            exchange = await client.post(
-                ask.path,
-                ask.content,
-                reservation.call_id,
-                method=ask.method,
-                media_type=ask.media_type,
-                is_media=ask.reply == "media",
-            )
+            exchange = await self._exchange(client, ask, reservation.call_id, speech)
         except BaseException as error:
             self.governor.release(permit)
             settlement = self._failure(reservation, error, "unknown" if _is_perhaps_sent(error) else "failed")
@@ -233,15 +255,29 @@ class Caller:
             raise
         if exchange.error is None:
             return await self._keep(ask, key, permit, reservation, exchange)
-        if isinstance(exchange.error, ThrottledError):
+        if isinstance(exchange.error, ThrottledError) and exchange.error.code != _NO_CAPACITY:
             self.governor.refuse(permit, exchange.error, exchange.headers)
         else:
             self.governor.observe(permit, exchange.headers, None)
-        failure = self._failure(reservation, exchange.error, _billing_of(exchange))
+        failure = self._failure(reservation, exchange.error, _billing_of(exchange, speech))
         if exchange.usage != Usage():  # an answer that failed half-way is billed for what it used
             failure = msgspec.structs.replace(failure, cost=self._price(ask, exchange), usage=exchange.usage)
         await self.ledger.settle(msgspec.structs.replace(failure, request_id=exchange.request_id))
         raise exchange.error
+
+    async def _exchange(self, client: OpenAI, ask: Ask, call_id: str, speech: Speech | None) -> Exchange:
+        """Send a request, streamed for those who listen, unless this model is known not to stream."""
+        refused = self.refused(ask) if speech is not None else frozenset[str]()
+        if speech is not None and "stream" not in refused:
+            return await send_streamed(client, ask, call_id, speech, refused)
+        return await client.post(
+            ask.path,
+            ask.content,
+            call_id,
+            method=ask.method,
+            media_type=ask.media_type,
+            is_media=ask.reply == "media",
+        )
 
     async def _keep(self, ask: Ask, key: bytes, permit: Permit, reservation: Reservation, exchange: Exchange) -> Answer:
         now = self.clock.now()
@@ -274,6 +310,8 @@ class Caller:
         """Price what was used by the model that served it, or by the one that was asked."""
         if ask.is_free:
             return 0
+        if exchange.usage == Usage() and ask.max_output_tokens:
+            return None  # whoever wrote used something, and does not tell: streams of some gateways
         for model in dict.fromkeys((exchange.model or ask.model, ask.model)):
             cost = self.price(ask, exchange.usage, model=model, tier=exchange.tier)
             if cost is not None:
@@ -291,6 +329,11 @@ class Caller:
         return max(wait * (0.75 + self.clock.random() / 2), retry_after or 0.0)
 
 
+def at_flex(ask: Ask) -> Ask:
+    """Return the same request as it is sent to the flex tier."""
+    return msgspec.structs.replace(ask, tier="flex", body={**ask.body, "service_tier": "flex"})
+
+
 def _note_exception(task: asyncio.Task[Answer]) -> None:
     """Keep the event loop from reporting what nobody is left to hear."""
     if not task.cancelled():
@@ -302,7 +345,18 @@ def _is_perhaps_sent(error: BaseException) -> bool:
     return error.sent if isinstance(error, UnavailableError) else not isinstance(error, PenstockError)
 
 
-def _billing_of(exchange: Exchange) -> Literal["failed", "unknown"]:
+def _is_worth_repeating(ask: Ask, error: ThrottledError | RejectedError | UnavailableError, failures: int) -> bool:
+    """Tell whether a request that failed may be sent again, after so many failures before."""
+    if isinstance(error, ThrottledError):
+        return True
+    if isinstance(error, RejectedError):  # the vendor advises one repetition (error page, November 2026)
+        return error.code == "openai.not-processable" and not failures
+    return failures + 1 < MAX_ATTEMPTS and not (ask.is_once and error.sent)
+
+
+def _billing_of(exchange: Exchange, speech: Speech | None) -> Literal["failed", "unknown"]:
     """A refusal is not billed; behind a cut answer or a gateway's page there may be a billed one."""
+    if speech is not None and speech.has_begun and exchange.usage == Usage():
+        return "unknown"
     is_refusal = isinstance(exchange.content, dict) or not isinstance(exchange.error, UnavailableError)
     return "failed" if is_refusal else "unknown"

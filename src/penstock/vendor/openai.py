@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ import msgspec
 from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Usage
 from penstock.vendor.deployments import Deployments
-from penstock.vendor.http import Http, Reply
+from penstock.vendor.http import Http, Incoming, Reply
 from penstock.vendor.openai_errors import explain, explain_failed_response
 
 KeyMaker = Callable[[], Awaitable[str]]
@@ -111,6 +112,14 @@ class OpenAI:
         )
         return read_media(reply) if is_media and reply.status < 300 else read_reply(reply)
 
+    @asynccontextmanager
+    async def stream(self, path: str, content: bytes, call_id: str) -> AsyncIterator[Incoming]:
+        """Send a call and yield its answer as soon as it begins, to be read by `openai_stream.hear`."""
+        url, content, headers = await self._prepare(path, content)
+        headers |= {"Accept": "text/event-stream", "X-Client-Request-Id": call_id}
+        async with self._http.stream("POST", url, headers=headers, body=content, timeout=self._timeout) as incoming:
+            yield incoming
+
     async def get(self, path: str) -> Any:
         """Read an object such as `/models`; raises the typed error of a refusal."""
         exchange = await self.look(path)
@@ -122,6 +131,15 @@ class OpenAI:
         """Read an object with its headers; a refusal is the exchange's error."""
         url, _, headers = await self._prepare(path)
         return read_reply(await self._http.send("GET", url, headers=headers, timeout=self._timeout))
+
+    async def fetch(self, path: str, *, timeout: float | None = None) -> bytes:
+        """Read a file as it is; raises the typed error of a refusal. `timeout` is in seconds."""
+        url, _, headers = await self._prepare(path)
+        reply = await self._http.send("GET", url, headers=headers, timeout=timeout or self._timeout)
+        if reply.status >= 300:
+            exchange = read_reply(reply)
+            raise exchange.error or UnavailableError(f"{reply.host} sent no file", code="openai.wrong-shape")
+        return reply.body
 
 
 def _is_regional(host: str) -> bool:
@@ -142,10 +160,16 @@ def read_reply(reply: Reply) -> Exchange:
     if reply.status >= 300 or not isinstance(content, dict):
         failure = explain(reply, [] if content is None else content, request_id)  # JSON's null is JSON
         return Exchange(headers, content, failure, Usage(), "", "", request_id)
+    return read_content(content, headers, reply.host)
+
+
+def read_content(content: dict[str, Any], headers: Mapping[str, str], host: str) -> Exchange:
+    """Turn the object that a good reply holds into an exchange; a response that failed has its error in it."""
+    request_id = headers.get("x-request-id") or ""
     return Exchange(
         headers,
         content,
-        explain_failed_response(content, reply.host, request_id),
+        explain_failed_response(content, host, request_id),
         read_usage(content.get("usage")),
         str(content.get("model") or ""),
         str(content.get("service_tier") or "default"),
