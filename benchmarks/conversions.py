@@ -1,9 +1,10 @@
 """CPU per conversion event, from a file to batches of bytes: `python benchmarks/conversions.py`.
 
-Three ways over the same file of JSON lines, in turn, each in a process of its own. The floor decodes each line, makes the
-same number of SHA-256 and encodes an event of the same size, without normalising or checking anything. The plain loop is
-what one would write in an afternoon: a pydantic model, hashlib, json. CPU seconds of the measured process, without its
-start. A second size shows how the figure grows with the number of events.
+Over the same file of JSON lines, in turn, each in a process of its own. The floor decodes each line, makes the same
+number of SHA-256 and encodes an event of the same size, without normalising or checking anything. The plain loop is
+what one would write in an afternoon: a pydantic model, hashlib, json. With `--kit FOLDER`, in which
+`npm install @segment/actions-core liquidjs` was run, Segment's mapping kit does the same under Node. CPU seconds of the
+measured process, without its start. A second size shows how the figure grows with the number of events.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import random
 import statistics
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -98,15 +100,18 @@ with (folder / "orders.jsonl").open("rb") as file:
             "id": record["order_id"], "type": "order_created", "timestamp_ms": 1, "action_source": "web",
             "source_url": record["page_url"], "oppref": record["oppref"],
             "data": {"type": "contents", "amount": 1, "currency": record["currency"], "contents": record["items"]},
-            "user": {"emails_sha256": hashes[0:1], "phone_numbers_sha256": hashes[1:2], "external_ids_sha256": hashes[2:3],
-                     "first_names_sha256": hashes[3:4], "last_names_sha256": hashes[4:5], "countries": [person["country"]],
-                     "cities": [person["city"]], "postal_codes": [person["zip"]], "ip_address": record["ip"],
-                     "user_agent": record["user_agent"]},
+            "user": {
+                "emails_sha256": hashes[0:1], "phone_numbers_sha256": hashes[1:2], "external_ids_sha256": hashes[2:3],
+                "first_names_sha256": hashes[3:4], "last_names_sha256": hashes[4:5], "countries": [person["country"]],
+                "cities": [person["city"]], "postal_codes": [person["zip"]], "ip_address": record["ip"],
+                "user_agent": record["user_agent"],
+            },
         }))
         events += 1
         if len(batch) == 1000:
             size += len(b'{"events":[' + b",".join(batch) + b"]}")
             batch.clear()
+    size += len(b'{"events":[' + b",".join(batch) + b"]}")
 cpu = time.process_time() - cpu
 print(json.dumps({"events": events, "bytes": size, "us": 1e6 * cpu / events}))
 """
@@ -195,6 +200,7 @@ with (Path(sys.argv[1]) / "orders.jsonl").open(encoding="utf-8") as file:
         if len(batch) == 1000:
             size += len(json.dumps({"events": batch}).encode())
             batch.clear()
+    size += len(json.dumps({"events": batch}).encode())
 cpu = time.process_time() - cpu
 print(json.dumps({"events": events, "bytes": size, "us": 1e6 * cpu / events}))
 """
@@ -215,7 +221,7 @@ def write_orders(path: Path, count: int, seed: int = 5) -> None:
                 "currency": chance.choice(("EUR", "USD", "GBP")),
                 "total": _major(sum(prices)),
                 "ip": f"192.0.2.{number % 250}",
-                "user_agent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 Chrome/140.0 Safari/537.36",
+                "user_agent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 Chrome/140.0.0.0",
                 "customer": {
                     "id": f"CUST-{number:08d}",
                     "email": f"Customer.{number}@Example.com",
@@ -238,20 +244,38 @@ def _major(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-def measure(place: Path, rounds: int) -> dict[str, Any]:
-    """Run the three ways in turn; returns medians and ratios."""
-    runs: dict[str, list[dict[str, Any]]] = {"floor": [], "penstock": [], "plain": []}
+def run_kit(place: Path, kit: Path) -> dict[str, Any]:
+    """Run the same work with Segment's mapping kit under Node."""
+    script = Path(__file__).with_name("conversions_kit.cjs")
+    done = subprocess.run(
+        ["node", str(script), str(place), str(kit.resolve()), str(NOW)], capture_output=True, text=True, check=True
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def measure(place: Path, rounds: int, kit: Path | None) -> dict[str, Any]:
+    """Run the ways in turn; returns medians and ratios."""
+    runs: dict[str, list[dict[str, Any]]] = {"floor": [], "penstock": [], "plain": [], **({"kit": []} if kit else {})}
     for _ in range(rounds):
         for name, script in (("floor", FLOOR), ("penstock", PENSTOCK), ("plain", PLAIN)):
             runs[name].append(run_child(script, str(place), str(NOW)))
-    us = {name: statistics.median(run["us"] for run in found) for name, found in runs.items()}
-    ratios = [mine["us"] / floor["us"] for mine, floor in zip(runs["penstock"], runs["floor"], strict=True)]
-    plain = [other["us"] / mine["us"] for mine, other in zip(runs["penstock"], runs["plain"], strict=True)]
+        if kit:
+            runs["kit"].append(run_kit(place, kit))
+    assert len({run["events"] for found in runs.values() for run in found}) == 1, runs
+
+    def times(above: str, below: str) -> float:
+        pairs = zip(runs[above], runs[below], strict=True)
+        return round(statistics.median(one["us"] / other["us"] for one, other in pairs), 2)
+
     return {
         "events": runs["penstock"][0]["events"],
-        "cpu_us_per_event": {name: round(value, 2) for name, value in us.items()},
-        "penstock_times_floor": round(statistics.median(ratios), 2),
-        "plain_times_penstock": round(statistics.median(plain), 2),
+        "cpu_us_per_event": {
+            name: round(statistics.median(run["us"] for run in found), 2) for name, found in runs.items()
+        },
+        "penstock_times_floor": times("penstock", "floor"),
+        "plain_times_penstock": times("plain", "penstock"),
+        **({"kit_times_penstock": times("kit", "penstock")} if kit else {}),
         "penstock_peak_mb": round(max(run["peak_mb"] for run in runs["penstock"]), 1),
     }
 
@@ -260,13 +284,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--kit", type=Path)
     given = parser.parse_args()
     results = []
     for count in given.events:
         with folder() as place:
             write_orders(place / "orders.jsonl", count)
             (place / "mapping.yaml").write_text(MAPPING, encoding="utf-8")
-            results.append(measure(place, given.rounds))
+            results.append(measure(place, given.rounds, given.kit))
     save("conversions", {"what": "CPU microseconds per event, file to batches of bytes", "sizes": results})
 
 

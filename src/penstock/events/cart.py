@@ -107,7 +107,7 @@ class Cart:
     def _read_items(self, currency: str, record: Mapping[str, Any], draft: Draft) -> list[dict[str, Any]]:
         items = []
         for number, pairs in enumerate(self._find_items(record, draft)):
-            read = self._read_item(pairs, currency, f"contents[{number}]", draft)
+            read = self._read_item(pairs, currency, number, draft)
             if read:
                 items.append(read)
         return items
@@ -131,7 +131,7 @@ class Cart:
             return [[(name, get(None, record)) for name, get in part] for part in self._items]
         return [list(one.items()) for one in automap.find_items(record)] if self._automap else []
 
-    def _read_item(self, pairs: list[tuple[str, Any]], currency: str, at: str, draft: Draft) -> dict[str, Any]:
+    def _read_item(self, pairs: list[tuple[str, Any]], currency: str, number: int, draft: Draft) -> dict[str, Any]:
         """Return one item; a value that does not fit is left out, since all of them are optional."""
         read: dict[str, Any] = {}
         own = next((value for name, value in pairs if name == "currency"), None) if self._own_currency else None
@@ -139,7 +139,7 @@ class Cart:
             try:
                 read["currency"] = currency = read_currency(own, self._digits)
             except MappingError as error:
-                draft.warn(f"{at}.currency", error)
+                draft.warn(f"contents[{number}].currency", error)
                 currency = ""
         for name, value in pairs:
             if value is None or value == "" or name == "currency":
@@ -153,7 +153,7 @@ class Cart:
                 else:
                     raise refuse("unknown-key", "is no part of an item")
             except MappingError as error:
-                draft.warn(f"{at}.{show_name(name)}", error)
+                draft.warn(f"contents[{number}].{show_name(name)}", error)
         return read
 
     def _item_money(self, value: Any, currency: str) -> int:
