@@ -9,6 +9,8 @@ import pytest
 
 from conversion_desk import Office, open_office
 from penstock.events.batching import Thresholds
+from penstock.events.destinations import Destination
+from penstock.vendor.conversions import Conversions
 from stores import KINDS, new_place
 
 DAY = 86_400
@@ -187,3 +189,25 @@ async def test_the_loop_survives_a_store_that_cannot_be_used_for_a_while(timed: 
     assert len(timed.received) == 10
     assert await timed.desk.clock.run(timed.loop._look_safely()) == 1.0
     assert timed.loop.trouble is None
+
+
+async def test_a_defect_in_one_batch_is_shown_and_stops_neither_the_loop_nor_other_destinations(timed: Office) -> None:
+    other = await timed.desk.outbox.find_destination("conversions", "OtherPixel", False)
+    sound = timed.open_sender
+
+    def open_sender(destination: Destination) -> Conversions:
+        if destination.pixel == "OtherPixel":
+            raise ZeroDivisionError("a defect")
+        return sound(destination)
+
+    timed.delivery._open_sender = open_sender
+    async with timed.running():
+        await timed.desk.put(*"abcdefghij")
+        await timed.desk.outbox.accept([timed.desk.entry(f"x{n}", destination=other) for n in range(10)])
+        await timed.pass_seconds(30)
+        assert len(timed.received) == 10
+        (failing,) = [one for one in timed.destinations if one.problem is not None]
+        assert (failing.pixel, failing.problem and failing.problem.code) == ("OtherPixel", "penstock.defect")
+        timed.delivery._open_sender = sound
+        await timed.pass_seconds(60)
+        assert len(timed.received) == 20

@@ -8,10 +8,11 @@ from typing import Any
 
 from penstock.base.clock import Clock
 from penstock.base.errors import StoppedError
+from penstock.base.types import Problem
 from penstock.events.batching import Thresholds
 from penstock.events.delivery import Delivery
 from penstock.events.destinations import Destination
-from penstock.events.entries import WINDOW_SECONDS, Load
+from penstock.events.entries import WINDOW_SECONDS, Batch, Load
 from penstock.events.outbox import Outbox
 from penstock.events.retention import forget_old
 
@@ -36,8 +37,8 @@ class Loop:
     ) -> None:
         """Send at most `in_flight` requests to a destination at once; bodies go `keep_seconds` after the end."""
         self.thresholds = thresholds
-        self.trouble: StoppedError | None = None
-        """What the store said last when it could not be used; None while all is well."""
+        self.trouble: Problem | None = None
+        """What went wrong in the last look: the store cannot be used, or a defect; None while all is well."""
         self._outbox = outbox
         self._delivery = delivery
         self._clock = clock
@@ -63,7 +64,7 @@ class Loop:
             while not stop.is_set():
                 wait = await self._look_safely()
                 await self._pause(min(wait, LOOK_SECONDS), stop)
-            with suppress(StoppedError):
+            with suppress(StoppedError):  # what could not be sent is on disk
                 await self.flush()
         finally:
             await self._end()
@@ -87,8 +88,8 @@ class Loop:
     async def _look_safely(self) -> float:
         try:
             wait = await self._look(is_forced=False)
-        except StoppedError as error:  # the disk is full, the database is away: the events are safe, and wait
-            self.trouble = error
+        except Exception as error:  # noqa: BLE001 - disk full, database away, a defect: the events are safe, and wait
+            self.trouble = Problem.from_error(error)
             return LOOK_SECONDS
         self.trouble = None
         return LOOK_SECONDS if wait is None else wait
@@ -148,9 +149,19 @@ class Loop:
             is_more_due = more is not None and (is_forced or not more)
             if is_more_due:
                 self._start(destination, is_forced)
-            await self._delivery.send(batch)
+            await self._send(batch, destination)
             if not is_more_due:
                 return
+
+    async def _send(self, batch: Batch, destination: Destination) -> None:
+        """Send a batch; a defect delays its destination, so that no batch is tried in a circle, and is raised."""
+        try:
+            await self._delivery.send(batch)
+        except StoppedError:
+            raise
+        except Exception as error:
+            await self._delivery.destinations.delay(destination, Problem.from_error(error), None)
+            raise
 
     async def _load(self, number: int) -> Load:
         return await self._outbox.load(number, self.thresholds.events)
@@ -187,5 +198,5 @@ class Loop:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with suppress(StoppedError):
+        with suppress(Exception):
             await self._outbox.mend()
