@@ -131,7 +131,7 @@ class Senders:
 def test_what_was_acknowledged_is_there_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     chance = random.Random(11)
     acknowledged: set[str] = set()
-    for kill in range(6):
+    for kill in range(4):
         with serve(tmp_path) as service:
             senders = Senders(service, f"k{kill}", chance.randrange(1, 300))
             senders.enough.wait(30)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
 from penstock.base.errors import InputError
-from penstock.calls import CallOptions, Preview, parse_options
+from penstock.calls import CallOptions, Piece, Preview, parse_options
 from penstock.operations.catalogue import Entry, all_operations, find_operation
 from penstock.operations.result import Result
 from penstock.server.doors import UPLOAD_LIMIT, Call, Door, reply, wrong_media_type
+from penstock.server.sse import QUIET_SECONDS, Event, stream
 from penstock.server.uploads import ENVELOPE, read_form
 from penstock.workspace import Workspace
 
+_EVENTS = "For `Accept: text/event-stream`: events `piece` with `text`, at last `result`, or `problem`"
 _OPTIONS = "model, connection, tier, budget, strict and fresh are optional"
 
 
@@ -51,7 +54,8 @@ class Api:
         answer = result_schema(operation.output_schema())
         preview = msgspec.json.schema(Preview)
         yield Door("GET", path, self._show, f"The declaration of {entry.name}.", "work")
-        yield Door("POST", path, self._call, f"{entry.title}.", reply=answer, keeps=True, **shared)
+        events = f"{_EVENTS}." if operation.streams else ""
+        yield Door("POST", path, self._call, f"{entry.title}.", reply=answer, keeps=True, events=events, **shared)
         yield Door(
             "POST", f"{path}/preview", self._preview, f"What {entry.name} would send and cost.", reply=preview, **shared
         )
@@ -80,11 +84,42 @@ class Api:
 
     async def _call(self, call: Call) -> Response:
         name, values, options = await _read(call)
+        if "text/event-stream" in call.request.headers.get("accept", ""):
+            return await self._stream(name, values, options)
         return reply(await self._workspace.operations.call(name, values, options))
+
+    async def _stream(self, name: str, values: dict[str, Any], options: CallOptions) -> Response:
+        """Answer with events as they come; what goes wrong soon, before the first one, has a status of its own."""
+        clock, parts = self._workspace.clock, self._workspace.operations.stream(name, values, options)
+        first = asyncio.ensure_future(anext(parts))
+        quiet = asyncio.ensure_future(clock.sleep(QUIET_SECONDS))
+        try:
+            await asyncio.wait((first, quiet), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            quiet.cancel()
+        if first.done():
+            first.result()
+        return stream(_events(first, parts), clock, until=asyncio.Event())  # what is paid for is not cut off
 
     async def _preview(self, call: Call) -> Response:
         name, values, options = await _read(call)
         return reply(self._workspace.operations.preview(name, values, options))
+
+
+async def _events(
+    first: asyncio.Future[Piece | Result], rest: AsyncGenerator[Piece | Result, None]
+) -> AsyncIterator[Event]:
+    try:
+        yield _event(await first)
+        async for part in rest:
+            yield _event(part)
+    finally:
+        first.cancel()
+        await rest.aclose()
+
+
+def _event(part: Piece | Result) -> Event:
+    return Event(part, name="piece" if isinstance(part, Piece) else "result")
 
 
 async def _read(call: Call) -> tuple[str, dict[str, Any], CallOptions]:

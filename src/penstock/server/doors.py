@@ -82,6 +82,8 @@ class Door:
     """Names of the query, and what each means."""
     status: int = 200
     reply_type: str = "application/json"
+    events: str = ""
+    """What the events are, where a good answer can also be a stream of them."""
     limit: int = BODY_LIMIT
     keeps: bool = False
     """Whether an Idempotency-Key is honoured."""

@@ -68,6 +68,8 @@ def build_document(doors: Iterable[Door]) -> dict[str, Any]:
 def _describe(door: Door, schemas: dict[str, Any]) -> dict[str, Any]:
     name = _name_of(door)
     content = {door.reply_type: {"schema": _hoist(door.reply, name + "Reply", schemas)}}
+    if door.events:
+        content["text/event-stream"] = {"schema": {"type": "string", "description": door.events}}
     described: dict[str, Any] = {
         "operationId": name[0].lower() + name[1:],
         "summary": door.summary,
