@@ -77,6 +77,10 @@ def _kind(call: ast.Call) -> str:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     if name == "_error":  # flows/model.py builds its complaints in one place
         return "FlowError"
+    if name in {"refuse", "_refuse"}:  # the events make their complaints there: code, message, hint
+        return "MappingError"
+    if name == "Refusal":  # code, field, message, hint
+        return "Problem"
     return name if name in CLASSES or name == "Problem" else ""
 
 
@@ -84,8 +88,12 @@ def _keyword(call: ast.Call, name: str) -> ast.expr | None:
     return next((one.value for one in call.keywords if one.arg == name), None)
 
 
+def _has_code_first(call: ast.Call) -> bool:
+    return _kind(call) == "Problem" or getattr(call.func, "id", "") in {"refuse", "_refuse"}
+
+
 def _codes(call: ast.Call) -> Iterator[str]:
-    if _kind(call) == "Problem":
+    if _has_code_first(call):
         candidates: list[ast.AST | None] = list(call.args[:1])
     elif isinstance(call.func, ast.Attribute):
         candidates = [*call.args[1:], _keyword(call, "code")]
@@ -110,13 +118,14 @@ def _loose_codes(scope: ast.AST) -> Iterator[str]:
 
 
 def _message(call: ast.Call) -> str:
-    index = 1 if _kind(call) == "Problem" else 0
+    index = (2 if getattr(call.func, "id", "") == "Refusal" else 1) if _has_code_first(call) else 0
     return _text(call.args[index]) if len(call.args) > index else ""
 
 
 def _own_hint(call: ast.Call) -> str:
-    if _kind(call) == "Problem":
-        return _text(call.args[2]) if len(call.args) > 2 else ""
+    if _has_code_first(call):
+        index = 3 if getattr(call.func, "id", "") == "Refusal" else 2
+        return _text(call.args[index]) if len(call.args) > index else ""
     kind = CLASSES.get(_kind(call))
     return str(kind.hint) if kind else ""
 

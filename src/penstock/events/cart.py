@@ -68,7 +68,7 @@ class Cart:
             self._put_rest(data, self._rest, fields, record, draft)
         for name, field in fields.items():
             if field.required == "yes" and name not in data:
-                draft.refuse(f"data.{name}", refuse("missing", f"is required for {shape}"))
+                draft.refuse(f"data.{name}", refuse("event.missing", f"is required for {shape}"))
         return data
 
     # money
@@ -90,11 +90,13 @@ class Cart:
         if value is None or value == "" or "amount" not in fields:
             return
         if self._unit is None:  # found by automapping alone
-            draft.warn("amount", refuse("no-unit", "has no declared unit", "Write `amount_unit: major` or `minor`."))
+            draft.warn(
+                "amount", refuse("event.no-unit", "has no declared unit", "Write `amount_unit: major` or `minor`.")
+            )
             return
         if not currency:
             if not draft.refusals or draft.refusals[-1].field != "currency":
-                draft.refuse("amount", refuse("no-currency", "stands without a currency", "Map `currency`."))
+                draft.refuse("amount", refuse("event.no-currency", "stands without a currency", "Map `currency`."))
             return
         try:
             data["amount"] = to_minor(value, self._digits[currency], self._unit)
@@ -123,7 +125,7 @@ class Cart:
                 parts = self._items[0]
                 return [[(name, get(one, record)) for name, get in parts] for one in objects]
             if listed is not None and listed != "":
-                draft.warn("contents", refuse("not-a-list", "is no list of items"))
+                draft.warn("contents", refuse("event.not-a-list", "is no list of items"))
         elif len(self._items) == 1:
             columns = {name: get(None, record) for name, get in self._items[0]}
             return [list(one.items()) for one in automap.zip_items(columns)]
@@ -151,16 +153,16 @@ class Cart:
                 elif name in self._item_fields:
                     read[name] = self._item_money(value, currency)
                 else:
-                    raise refuse("unknown-key", "is no part of an item")
+                    raise refuse("event.unknown-key", "is no part of an item")
             except MappingError as error:
                 draft.warn(f"contents[{number}].{show_name(name)}", error)
         return read
 
     def _item_money(self, value: Any, currency: str) -> int:
         if self._unit is None:
-            raise refuse("no-unit", "has no declared unit", "Write `amount_unit: major` or `minor`.")
+            raise refuse("event.no-unit", "has no declared unit", "Write `amount_unit: major` or `minor`.")
         if not currency:
-            raise refuse("no-currency", "stands without a currency", "Map `currency`.")
+            raise refuse("event.no-currency", "stands without a currency", "Map `currency`.")
         return to_minor(value, self._digits[currency], self._unit)
 
     def _put(

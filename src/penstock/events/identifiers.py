@@ -50,7 +50,7 @@ _ZERO_KEPT = frozenset({"39", "378", "379"})
 
 
 def _refuse(code: str, message: str, hint: str = "") -> MappingError:
-    return MappingError(message, code=f"identifier.{code}", hint=hint)
+    return MappingError(message, code=code, hint=hint)
 
 
 # email
@@ -62,7 +62,9 @@ def normalise_email(value: Any) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower()).strip()
         if any(unicodedata.category(letter) in {"Cc", "Cf", "Zs"} for letter in text):
-            raise _refuse("hidden-letters", "holds invisible characters", "Remove them: they change the hash.")
+            raise _refuse(
+                "identifier.hidden-letters", "holds invisible characters", "Remove them: they change the hash."
+            )
         pattern = _EMAIL
     else:
         text = text.lower()
@@ -74,10 +76,10 @@ def normalise_email(value: Any) -> str:
 
 def _not_email(text: str) -> MappingError:
     if not text or text in _PLACEHOLDERS:
-        return _refuse("empty", "is empty or stands for nothing")
+        return _refuse("identifier.empty", "is empty or stands for nothing")
     if _OTHER_DIGEST.fullmatch(text):
-        return _refuse("other-hash", "looks like a hash that is not SHA-256", "OpenAI matches SHA-256 only.")
-    return _refuse("not-an-email", "is not an email address")
+        return _refuse("identifier.other-hash", "looks like a hash that is not SHA-256", "OpenAI matches SHA-256 only.")
+    return _refuse("identifier.not-an-email", "is not an email address")
 
 
 def hash_email(value: Any) -> Sha256:
@@ -112,17 +114,19 @@ def normalise_phone(value: Any, calling_code: str = "") -> str:
         digits = _add_code(digits, calling_code)
     digits = digits.lstrip("0")
     if not 8 <= len(digits) <= 15:
-        raise _refuse("phone-length", f"has {len(digits)} digits; a phone number has 8 to 15 with its country code")
+        raise _refuse(
+            "identifier.phone-length", f"has {len(digits)} digits; a phone number has 8 to 15 with its country code"
+        )
     return digits
 
 
 def _not_phone(text: str) -> MappingError:
     if not text or text.lower() in _PLACEHOLDERS:
-        return _refuse("empty", "is empty or stands for nothing")
+        return _refuse("identifier.empty", "is empty or stands for nothing")
     if _OTHER_DIGEST.fullmatch(text):
-        return _refuse("other-hash", "looks like a hash that is not SHA-256", "OpenAI matches SHA-256 only.")
+        return _refuse("identifier.other-hash", "looks like a hash that is not SHA-256", "OpenAI matches SHA-256 only.")
     return _refuse(
-        "phone-letters",
+        "identifier.phone-letters",
         "holds more than digits, blanks, parentheses, periods, hyphens and a leading +",
         "Take extensions and words away; with their digits another person's number would be hashed.",
     )
@@ -131,13 +135,13 @@ def _not_phone(text: str) -> MappingError:
 def _add_code(digits: str, calling_code: str) -> str:
     if not calling_code:
         raise _refuse(
-            "phone-country",
+            "identifier.phone-country",
             "has no country code",
             "Write +49…, or set `phone_country_code:` in the mapping to the code, or to `included`.",
         )
     if calling_code == "included":
         if digits[0] == "0":
-            raise _refuse("phone-country", "begins with 0, so its country code is not in it")
+            raise _refuse("identifier.phone-country", "begins with 0, so its country code is not in it")
         return digits
     if calling_code == "1":
         return digits if len(digits) == 11 and digits[0] == "1" else "1" + digits
@@ -145,7 +149,7 @@ def _add_code(digits: str, calling_code: str) -> str:
         return calling_code + (digits if calling_code in _ZERO_KEPT else digits.lstrip("0"))
     if digits.startswith(calling_code) and len(digits) >= len(calling_code) + 8:
         raise _refuse(
-            "phone-ambiguous",
+            "identifier.phone-ambiguous",
             f"begins with {calling_code}, which may be its country code or not",
             "Write it with + or 00 in front.",
         )
@@ -171,7 +175,7 @@ def normalise_external_id(value: Any) -> str:
     """Return an id trimmed, its case kept; refuses what every guest would share."""
     text = _text(value)
     if not text or text.lower() in _NO_CUSTOMER:
-        raise _refuse("empty", "is empty or stands for nobody", "Leave it out where there is no customer.")
+        raise _refuse("identifier.empty", "is empty or stands for nobody", "Leave it out where there is no customer.")
     return text
 
 
@@ -197,11 +201,11 @@ def normalise_name(value: Any) -> str:
         folded = _NAME_DROPS.sub("", unicodedata.normalize("NFC", text).lower())
         folded = unicodedata.normalize("NFC", folded)
     if not folded or text.lower() in _PLACEHOLDERS:
-        raise _refuse("empty", "is empty or stands for nothing")
+        raise _refuse("identifier.empty", "is empty or stands for nothing")
     if "@" in text:
-        raise _refuse("not-a-name", "is an email address, not a name")
+        raise _refuse("identifier.not-a-name", "is an email address, not a name")
     if _OTHER_DIGEST.fullmatch(folded):
-        raise _refuse("other-hash", "looks like a hash that is not SHA-256", "OpenAI matches SHA-256 only.")
+        raise _refuse("identifier.other-hash", "looks like a hash that is not SHA-256", "OpenAI matches SHA-256 only.")
     return folded
 
 
@@ -221,10 +225,14 @@ def take_hashed(value: Any) -> Sha256:
     text = _text(value).lower()
     if len(text) != 64 or not _DIGEST.fullmatch(text):
         raise _refuse(
-            "not-hashed", "is not a SHA-256 of 64 hex digits", "Map the clear value to the field without `_sha256`."
+            "identifier.not-hashed",
+            "is not a SHA-256 of 64 hex digits",
+            "Map the clear value to the field without `_sha256`.",
         )
     if text == _EMPTY:
-        raise _refuse("hash-of-nothing", "is the hash of an empty text", "Leave empty values out before hashing.")
+        raise _refuse(
+            "identifier.hash-of-nothing", "is the hash of an empty text", "Leave empty values out before hashing."
+        )
     return _make(Sha256, text)
 
 
@@ -247,7 +255,7 @@ def _text(value: Any) -> str:
         return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**40:
         return str(value)
-    raise _refuse("wrong-type", f"is {_named(value)}, not text")
+    raise _refuse("identifier.wrong-type", f"is {_named(value)}, not text")
 
 
 def _named(value: Any) -> str:

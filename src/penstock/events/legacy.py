@@ -74,5 +74,5 @@ def _read_opt_out(value: Any, draft: Draft) -> Any:
     try:
         return read_flag(value)
     except MappingError as error:
-        draft.refuse("opt_out", refuse("not-a-flag", "is neither true nor false", error.hint))
+        draft.refuse("opt_out", refuse("event.not-a-flag", "is neither true nor false", error.hint))
         return None

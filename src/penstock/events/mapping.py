@@ -103,7 +103,7 @@ class Mapping:
         mapped = Mapped()
         try:
             if not isinstance(record, dict):
-                raise refuse("not-an-object", "is no object with named fields")
+                raise refuse("event.not-an-object", "is no object with named fields")
             if self.plan.translate:
                 record = modernise(record, self.contract, draft)
                 self._check_written(record, int(now * 1000), draft)
@@ -183,10 +183,10 @@ class Mapping:
         if found is not None:
             return found, self.contract.types[found]
         if name is None or name == "":
-            draft.refuse("event", refuse("missing", "is missing"))
+            draft.refuse("event", refuse("event.missing", "is missing"))
         else:
             hint = "Add the name to `event_names:` of the mapping, if it is a conversion."
-            draft.refuse("event", refuse("unknown-type", "is no event type of the contract or the mapping", hint))
+            draft.refuse("event", refuse("event.unknown-type", "is no event type of the contract or the mapping", hint))
         return None
 
     def _may_send(self, record: AnyMapping[str, Any], draft: Draft) -> bool:
@@ -207,7 +207,7 @@ class Mapping:
         try:
             value = get(record) if get is not None else None
             if value is None or value == "":
-                raise refuse("missing", "is missing", _MISSING_HINTS[field])
+                raise refuse("event.missing", "is missing", _MISSING_HINTS[field])
             return read(value)
         except MappingError as error:
             draft.refuse(field, error)
@@ -235,13 +235,13 @@ class Mapping:
     def _read_custom_name(self, record: AnyMapping[str, Any], draft: Draft) -> str:
         name = self._optional(record, "custom_event_name", self._custom_name, read_text, draft, "")
         if not name:
-            draft.refuse("custom_event_name", refuse("missing", "is required for a custom event"))
+            draft.refuse("custom_event_name", refuse("event.missing", "is required for a custom event"))
         elif not self.contract.custom_name.fullmatch(name):
             hint = "Use 1 to 64 letters, digits, _ and -; begin and end with a letter or digit."
-            draft.refuse("custom_event_name", refuse("bad-name", "is no name for an event", hint))
+            draft.refuse("custom_event_name", refuse("event.bad-name", "is no name for an event", hint))
         elif name.lower() in self.contract.types:
             draft.refuse(
-                "custom_event_name", refuse("bad-name", "is the name of a standard event", "Map it to `event`.")
+                "custom_event_name", refuse("event.bad-name", "is the name of a standard event", "Map it to `event`.")
             )
         return str(name).lower()
 
@@ -249,9 +249,9 @@ class Mapping:
         given = self._optional(record, "action_source", self._source, read_text, draft, "").lower()
         if given and given not in self.contract.action_sources:
             choices = ", ".join(sorted(self.contract.action_sources))
-            draft.refuse("action_source", refuse("unknown-source", "is unknown", f"Known: {choices}."))
+            draft.refuse("action_source", refuse("event.unknown-source", "is unknown", f"Known: {choices}."))
         if kind.action_source and given not in ("", kind.action_source):
-            draft.refuse("action_source", refuse("wrong-source", f"must be {kind.action_source} for this event"))
+            draft.refuse("action_source", refuse("event.wrong-source", f"must be {kind.action_source} for this event"))
         return given or kind.action_source or self._default_source
 
     def _read_source_url(self, record: AnyMapping[str, Any], action_source: str, draft: Draft) -> str:
@@ -259,7 +259,7 @@ class Mapping:
         if not url:
             if action_source == "web" and not any(one.field == "source_url" for one in draft.refusals):
                 hint = "Map it, or set `action_source:` to where it happened."
-                draft.refuse("source_url", refuse("missing", "is required for events on the web", hint))
+                draft.refuse("source_url", refuse("event.missing", "is required for events on the web", hint))
         elif has_email(url) or any(clear in url for clear in draft.clear):
             draft.warnings.append("source_url names a person; only its origin is sent [event.personal-data]")
             url = read_origin(url)
@@ -281,7 +281,8 @@ class Mapping:
             if name != "type" and _names_person(value, draft.clear):
                 hint = "Send what is not a person's own: an order number, a product."
                 draft.refuse(
-                    show_name(name), refuse("personal-data", "holds what identifies a person, in clear text", hint)
+                    show_name(name),
+                    refuse("event.personal-data", "holds what identifies a person, in clear text", hint),
                 )
 
 

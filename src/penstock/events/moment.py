@@ -17,7 +17,7 @@ _LAST = 253_402_300_800_000  # the year 10000
 
 
 def _refuse(code: str, message: str, hint: str = "") -> MappingError:
-    return MappingError(message, code=f"moment.{code}", hint=hint)
+    return MappingError(message, code=code, hint=hint)
 
 
 def moment_reader(unit: str = "auto", zone: str = "") -> Callable[[Any], int]:
@@ -38,7 +38,9 @@ def moment_reader(unit: str = "auto", zone: str = "") -> Callable[[Any], int]:
         elif isinstance(value, date):
             return _from_iso(value.isoformat(), place)
         if unit == "iso" or isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-            raise _refuse("not-a-time", "is not a time", "Write 2026-11-20T09:30:00Z, or Unix seconds or milliseconds.")
+            raise _refuse(
+                "moment.not-a-time", "is not a time", "Write 2026-11-20T09:30:00Z, or Unix seconds or milliseconds."
+            )
         return _from_number(value, unit)
 
     return read
@@ -60,9 +62,9 @@ def _from_number(value: float | Decimal, unit: str) -> int:
         amount = Decimal(repr(value)) if isinstance(value, float) else value
         milliseconds = int(amount // 1000) if unit == "us" else int(amount * UNITS[unit])
     except (ArithmeticError, ValueError) as error:
-        raise _refuse("not-a-time", "is not a time") from error
+        raise _refuse("moment.not-a-time", "is not a time") from error
     if not 0 <= milliseconds < _LAST:
-        raise _refuse("not-a-time", "is not a time of these centuries")
+        raise _refuse("moment.not-a-time", "is not a time of these centuries")
     return milliseconds
 
 
@@ -71,7 +73,7 @@ def _guess(value: float | Decimal) -> str:
         if least <= value < 5 * least:
             return unit
     raise _refuse(
-        "unit-unclear",
+        "moment.unit-unclear",
         "is a number whose unit cannot be told",
         "Declare `timestamp_unit:` as s, ms or us in the mapping.",
     )
@@ -81,11 +83,11 @@ def _from_iso(text: str, zone: tzinfo | None) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise _refuse("not-a-time", "is not a time", "Write 2026-11-20T09:30:00Z.") from error
+        raise _refuse("moment.not-a-time", "is not a time", "Write 2026-11-20T09:30:00Z.") from error
     if moment.tzinfo is None:
         if zone is None:
             raise _refuse(
-                "no-offset",
+                "moment.no-offset",
                 "has no offset from UTC",
                 "Write it with Z or +01:00, or declare `timezone:` in the mapping.",
             )
@@ -93,4 +95,4 @@ def _from_iso(text: str, zone: tzinfo | None) -> int:
     try:
         return round(moment.timestamp() * 1000)
     except (OverflowError, ValueError) as error:
-        raise _refuse("not-a-time", "is not a time of these centuries") from error
+        raise _refuse("moment.not-a-time", "is not a time of these centuries") from error

@@ -21,7 +21,7 @@ _HINTS = {
 
 
 def _refuse(code: str, message: str, hint: str = "") -> MappingError:
-    return MappingError(message, code=f"money.{code}", hint=hint)
+    return MappingError(message, code=code, hint=hint)
 
 
 def to_minor(value: Any, digits: int, unit: Unit) -> int:
@@ -39,12 +39,15 @@ def to_minor(value: Any, digits: int, unit: Unit) -> int:
     scaled = number.scaleb(digits, _EXACT) if unit == "major" else number
     amount = int(scaled)
     if amount != scaled:
-        message = f"has more decimals than the currency's {digits}" if unit == "major" else "is no whole number"
-        raise _refuse("precision", message, _HINTS[unit])
+        raise _refuse(
+            "money.precision",
+            f"has more decimals than the currency's {digits}" if unit == "major" else "is no whole number",
+            _HINTS[unit],
+        )
     if amount < 0:
-        raise _refuse("negative", "is below zero", "Refunds cannot be sent: the vendor documents no way to.")
+        raise _refuse("money.negative", "is below zero", "Refunds cannot be sent: the vendor documents no way to.")
     if amount > _LARGEST:
-        raise _refuse("too-large", "is larger than any amount")
+        raise _refuse("money.too-large", "is larger than any amount")
     return amount
 
 
@@ -53,12 +56,12 @@ def _read(value: Any) -> Decimal:
         text = value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
         if _NUMBER.fullmatch(text):
             return Decimal(text)
-    raise _refuse("not-a-number", "is not a plain number", "Write 1299.50: no currency sign, no comma.")
+    raise _refuse("money.not-a-number", "is not a plain number", "Write 1299.50: no currency sign, no comma.")
 
 
 def read_currency(value: Any, currencies: Mapping[str, int]) -> str:
     """Return a currency as its three capital letters; raises `MappingError` for what ISO 4217 does not list."""
     code = value.strip().upper() if isinstance(value, str) else ""
     if code not in currencies:
-        raise _refuse("unknown-currency", "is not a currency of ISO 4217", "Write three letters, such as EUR.")
+        raise _refuse("money.unknown-currency", "is not a currency of ISO 4217", "Write three letters, such as EUR.")
     return code

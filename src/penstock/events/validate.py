@@ -47,16 +47,18 @@ def check_event(event: Mapping[str, Any], contract: Contract, *, now_ms: int) ->
         if late is not None:
             found.append(late)
     if event.get("action_source") == "web" and "source_url" not in event:
-        found.append(_refusal("source_url", refuse("missing", "is required for events on the web")))
+        found.append(_refusal("source_url", refuse("event.missing", "is required for events on the web")))
     user, data = event.get("user"), event.get("data")
     if isinstance(user, dict):
         _check_user(user, contract, found)
     if kind is None:
         return found
     if kind.named and "custom_event_name" not in event:
-        found.append(_refusal("custom_event_name", refuse("missing", "is required for a custom event")))
+        found.append(_refusal("custom_event_name", refuse("event.missing", "is required for a custom event")))
     if kind.action_source and event.get("action_source", kind.action_source) != kind.action_source:
-        found.append(_refusal("action_source", refuse("wrong-source", f"must be {kind.action_source} for this event")))
+        found.append(
+            _refusal("action_source", refuse("event.wrong-source", f"must be {kind.action_source} for this event"))
+        )
     if isinstance(data, dict):
         _check_data(data, kind.shape, contract, found)
     return found
@@ -69,16 +71,16 @@ def _refusal(field: str, error: MappingError) -> Refusal:
 def _check_data(data: Mapping[str, Any], shape: str, contract: Contract, found: list[Refusal]) -> None:
     if data.get("type") != shape:
         error = (
-            refuse("wrong-shape", f"must be {shape} for this event")
+            refuse("event.wrong-shape", f"must be {shape} for this event")
             if "type" in data
-            else refuse("missing", "is missing")
+            else refuse("event.missing", "is missing")
         )
         found.append(_refusal("data.type", error))
         return
     fields = contract.shapes[shape]
     _check_fields({name: value for name, value in data.items() if name != "type"}, fields, "data.", contract, found)
     if "amount" in data and "currency" not in data:
-        found.append(_refusal("data.currency", refuse("missing", "is required with an amount")))
+        found.append(_refusal("data.currency", refuse("event.missing", "is required with an amount")))
 
 
 def _check_fields(
@@ -86,11 +88,13 @@ def _check_fields(
 ) -> None:
     for name, field in fields.items():
         if field.required == "yes" and name not in values:
-            found.append(_refusal(at + name, refuse("missing", "is missing")))
+            found.append(_refusal(at + name, refuse("event.missing", "is missing")))
     for name, value in values.items():
         known = fields.get(name, fields.get(ANY_KEY))
         if known is None:
-            found.append(_refusal(f"{at}{show_name(name)}", refuse("unknown-key", "is not known to the contract")))
+            found.append(
+                _refusal(f"{at}{show_name(name)}", refuse("event.unknown-key", "is not known to the contract"))
+            )
             continue
         try:
             _check(value, known, f"{at}{name}", contract, found)
@@ -106,7 +110,7 @@ def _check(value: Any, field: Field, at: str, contract: Contract, found: list[Re
             if isinstance(item, dict):
                 _check_fields(item, contract.item, f"{place}.", contract, found)
             else:
-                found.append(_refusal(place, refuse("wrong-type", "is no object")))
+                found.append(_refusal(place, refuse("event.wrong-type", "is no object")))
     else:
         _CHECKS[field.kind](value, field, contract)
 
@@ -115,7 +119,9 @@ def _check_user(user: Mapping[str, Any], contract: Contract, found: list[Refusal
     for name, value in user.items():
         one = contract.user.get(name)
         if one is None:
-            found.append(_refusal(f"user.{show_name(name)}", refuse("unknown-key", "is not known to the contract")))
+            found.append(
+                _refusal(f"user.{show_name(name)}", refuse("event.unknown-key", "is not known to the contract"))
+            )
             continue
         try:
             if one.many:
@@ -138,7 +144,7 @@ def _check_values(values: list[Any], one: Identifier) -> None:
 
 def _expect(value: Any, kind: type, message: str) -> Any:
     if not isinstance(value, kind):
-        raise refuse("wrong-type", message)
+        raise refuse("event.wrong-type", message)
     return value
 
 
@@ -156,12 +162,12 @@ def _url(value: Any, *_rest: object) -> None:
 
 def _whole(value: Any, *_rest: object) -> None:
     if type(value) is not int or value < 0:
-        raise refuse("not-whole", "is no whole number, or below zero")
+        raise refuse("event.not-whole", "is no whole number, or below zero")
 
 
 def _number(value: Any, *_rest: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise refuse("wrong-type", "is no number")
+        raise refuse("event.wrong-type", "is no number")
 
 
 def _flag(value: Any, *_rest: object) -> None:
@@ -183,22 +189,24 @@ def _any(value: Any, *_rest: object) -> None:
 
 def _choice(value: Any, field: Field, _contract: Contract) -> None:
     if value not in field.choices:
-        raise refuse("unknown-choice", "is none of the values that are known", f"Known: {', '.join(field.choices)}.")
+        raise refuse(
+            "event.unknown-choice", "is none of the values that are known", f"Known: {', '.join(field.choices)}."
+        )
 
 
 def _type(value: Any, _field: Field, contract: Contract) -> None:
     if not isinstance(value, str) or value not in contract.types:
-        raise refuse("unknown-type", "is no event type of the contract")
+        raise refuse("event.unknown-type", "is no event type of the contract")
 
 
 def _currency(value: Any, _field: Field, contract: Contract) -> None:
     if not isinstance(value, str) or value.upper() not in contract.digits:
-        raise refuse("unknown-currency", "is not a currency of ISO 4217")
+        raise refuse("event.unknown-currency", "is not a currency of ISO 4217")
 
 
 def _custom_name(value: Any, field: Field, contract: Contract) -> None:
     if not isinstance(value, str) or not re.fullmatch(field.pattern, value) or value.lower() in contract.types:
-        raise refuse("bad-name", "is no name for an event of one's own")
+        raise refuse("event.bad-name", "is no name for an event of one's own")
 
 
 _CHECKS: Mapping[str, Callable[[Any, Field, Contract], None]] = {

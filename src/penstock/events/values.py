@@ -25,7 +25,7 @@ _EMAIL = re.compile(r"[^\s@\"'<>/?&=]+(?:@|%40)[^\s@\"'<>/?&=]+\.[^\s@\"'<>/?&=.
 
 def refuse(code: str, message: str, hint: str = "") -> MappingError:
     """Return the error for one value of an event."""
-    return MappingError(message, code=f"event.{code}", hint=hint)
+    return MappingError(message, code=code, hint=hint)
 
 
 def read_text(value: Any) -> str:
@@ -41,11 +41,11 @@ def read_text(value: Any) -> str:
     elif isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         text = str(int(value))
     else:
-        raise refuse("wrong-type", "is not text")
+        raise refuse("event.wrong-type", "is not text")
     if not text:
-        raise refuse("empty", "is empty")
+        raise refuse("event.empty", "is empty")
     if "\x00" in text or not is_encodable(text):
-        raise refuse("bad-text", "holds letters that cannot be sent")
+        raise refuse("event.bad-text", "holds letters that cannot be sent")
     return text
 
 
@@ -57,11 +57,11 @@ def is_encodable(text: str) -> bool:
 def read_opaque(value: Any) -> str:
     """Return a reference of the vendor unchanged."""
     if not isinstance(value, str):
-        raise refuse("wrong-type", "is not text")
+        raise refuse("event.wrong-type", "is not text")
     if not value.strip():
-        raise refuse("empty", "is empty")
+        raise refuse("event.empty", "is empty")
     if not is_encodable(value):
-        raise refuse("bad-text", "holds letters that cannot be sent")
+        raise refuse("event.bad-text", "holds letters that cannot be sent")
     return value
 
 
@@ -72,7 +72,7 @@ def read_flag(value: Any) -> bool:
     value = value if isinstance(value, (str, int)) else ""
     found = _FLAGS.get(value.strip().lower()) if isinstance(value, str) else {1: True, 0: False}.get(value)
     if found is None:
-        raise refuse("not-a-flag", "is neither true nor false", "Write true or false.")
+        raise refuse("event.not-a-flag", "is neither true nor false", "Write true or false.")
     return found
 
 
@@ -82,7 +82,7 @@ def read_integer(value: Any) -> int:
         return int(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**53 and value == int(value):
         return int(value)
-    raise refuse("not-whole", "is no whole number")
+    raise refuse("event.not-whole", "is no whole number")
 
 
 def read_url(value: Any) -> str:
@@ -95,7 +95,7 @@ def _read_url(value: str) -> str:
     text = read_text(value)
     found = _URL.match(text)
     if found is None:
-        raise refuse("bad-url", "has no scheme and host", "Write https://shop.example/path.")
+        raise refuse("event.bad-url", "has no scheme and host", "Write https://shop.example/path.")
     scheme, host, path = found.groups()
     return scheme + host + path
 
@@ -117,8 +117,8 @@ def read_country(value: Any) -> str:
     text = read_text(value)
     if not _COUNTRY.fullmatch(text):
         if looks_hashed(text):
-            raise refuse("hashed-place", "is a hash; countries are sent in clear text")
-        raise refuse("bad-country", "is not a two-letter code", "Write DE, not Germany.")
+            raise refuse("event.hashed-place", "is a hash; countries are sent in clear text")
+        raise refuse("event.bad-country", "is not a two-letter code", "Write DE, not Germany.")
     return text.upper()
 
 
@@ -126,9 +126,9 @@ def read_place(value: Any) -> str:
     """Return a city or region as it is written; the vendor lower-cases it."""
     text = read_text(value)
     if looks_hashed(text):
-        raise refuse("hashed-place", "is a hash; places are sent in clear text")
+        raise refuse("event.hashed-place", "is a hash; places are sent in clear text")
     if len(text) > 128 or "@" in text:
-        raise refuse("bad-place", "is no city or region of at most 128 letters")
+        raise refuse("event.bad-place", "is no city or region of at most 128 letters")
     return text
 
 
@@ -136,9 +136,9 @@ def read_postal_code(value: Any) -> str:
     """Return a postal code of letters, digits, blanks and hyphens."""
     text = read_text(value)
     if looks_hashed(text):
-        raise refuse("hashed-place", "is a hash; postal codes are sent in clear text")
+        raise refuse("event.hashed-place", "is a hash; postal codes are sent in clear text")
     if not _POSTAL.fullmatch(text) or "_" in text or not any(letter.isalnum() for letter in text):
-        raise refuse("bad-postal-code", "is not made of letters, digits, blanks and hyphens, at most 32")
+        raise refuse("event.bad-postal-code", "is not made of letters, digits, blanks and hyphens, at most 32")
     return text
 
 
@@ -146,9 +146,9 @@ def read_device(value: Any) -> str:
     """Return Google's advertising id; one of all zeroes says that there is none."""
     text = read_text(value)
     if not _DEVICE.fullmatch(text):
-        raise refuse("bad-device", "is not a UUID")
+        raise refuse("event.bad-device", "is not a UUID")
     if text == _NO_DEVICE:
-        raise refuse("no-device", "is all zeroes, which the vendor ignores")
+        raise refuse("event.no-device", "is all zeroes, which the vendor ignores")
     return text.lower()
 
 
@@ -158,7 +158,9 @@ def read_ip(value: Any) -> str:
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
     except (OSError, ValueError) as error:
-        raise refuse("bad-ip", "is not an IPv4 or IPv6 address", "Map one address, not a list of proxies.") from error
+        raise refuse(
+            "event.bad-ip", "is not an IPv4 or IPv6 address", "Map one address, not a list of proxies."
+        ) from error
     return text
 
 
@@ -187,7 +189,7 @@ CLEAR: dict[str, Callable[[Any], str]] = {
 def read_map(value: Any) -> dict[str, str]:
     """Return a mapping of text to text; numbers become text."""
     if not isinstance(value, dict):
-        raise refuse("not-a-mapping", "is no mapping of text to text")
+        raise refuse("event.not-a-mapping", "is no mapping of text to text")
     return {read_text(name): read_text(one) for name, one in value.items() if one not in (None, "")}
 
 
@@ -195,7 +197,7 @@ def read_number(value: Any) -> float:
     """Return a number that JSON can hold."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**53:
         return value
-    raise refuse("not-a-number", "is no number")
+    raise refuse("event.not-a-number", "is no number")
 
 
 def read_json(value: Any, depth: int = 0) -> Any:
@@ -204,17 +206,17 @@ def read_json(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, str):
         if not is_encodable(value):
-            raise refuse("bad-text", "holds letters that cannot be sent")
+            raise refuse("event.bad-text", "holds letters that cannot be sent")
         return value
     if isinstance(value, (int, float)):
         return read_number(value)
     if depth > _DEPTH:
-        raise refuse("too-deep", f"is nested deeper than {_DEPTH} levels")
+        raise refuse("event.too-deep", f"is nested deeper than {_DEPTH} levels")
     if isinstance(value, list):
         return [read_json(one, depth + 1) for one in value]
     if isinstance(value, dict):
         return {read_text(name): read_json(one, depth + 1) for name, one in value.items()}
-    raise refuse("wrong-type", f"is {type(value).__name__}, which JSON does not have")
+    raise refuse("event.wrong-type", f"is {type(value).__name__}, which JSON does not have")
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
