@@ -64,7 +64,7 @@ async def _serve(given: Given, host: str, port: int, no_auth: bool) -> None:
             report=lambda defect: render.show_error(defect, debug=given.debug),
         )
         await listen(app, host, port, lambda address: _announce(address, workspace))
-    render.note("Stopped: what was under way is finished.")
+    render.note("Stopped.")
 
 
 def _announce(address: str, workspace: Workspace) -> None:
