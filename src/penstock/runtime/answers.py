@@ -71,7 +71,7 @@ class Answers:
 
     async def save(self, bought: Bought) -> None:
         """Store an answer and settle its call in one transaction."""
-        await self.store.batch(_save, bought)
+        await self.store.batch(save_answers, bought)
 
     async def forget(self, keys: Sequence[bytes]) -> int:
         """Delete answers for good; returns how many were held."""
@@ -106,7 +106,8 @@ def unpack(stored: bytes) -> Answer | None:
     return msgspec.structs.replace(answer, cached=True)
 
 
-def _save(tx: Tx, items: Sequence[Bought]) -> list[None]:
+def save_answers(tx: Tx, items: Sequence[Bought]) -> list[None]:
+    """Keep answers and settle their calls."""
     settle_calls(tx, [item.settlement for item in items])
     replaced = tx.fetch_keys("answer_numbers", [item.key for item in items])  # expired or damaged ones, as a rule none
     tx.run_many("delete_answer", [{"id": number} for (number,) in replaced])

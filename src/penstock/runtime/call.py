@@ -35,7 +35,7 @@ FLEX_SECONDS = 900.0
 """How long one call at the flex tier may take (contract 2.10)."""
 FLEX_PATHS = frozenset(["/responses", "/chat/completions"])
 """Endpoints that know service tiers."""
-_NO_CAPACITY = "openai.no-capacity"
+_NO_CAPACITY, _NO_TIER = "openai.no-capacity", "openai.tier-not-allowed"
 
 
 class Estimate(NamedTuple):
@@ -110,19 +110,37 @@ class Caller:
         return ask.address(self.connection(ask.connection).account)
 
     async def ask(
-        self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False, listen: Listen | None = None
+        self,
+        ask: Ask,
+        *,
+        flow: str = "",
+        run: str = "",
+        interactive: bool = False,
+        listen: Listen | None = None,
+        flex_until: float = 0.0,
     ) -> Answer:
         """Return the held answer, or buy it; equal requests under way share one purchase.
 
+        Before `flex_until` (seconds since 1970) it is bought at the flex tier, which changes neither the
+        answer's address nor what is asked.
         `listen` hears an answer that is bought as it comes, where it is text; a held one is only returned.
         Once something was heard a broken answer is not asked for again.
         Raises the typed errors of `penstock.base.errors`; whatever is raised, the ledger is true.
         """
         held = await self.answers.get(self.address(ask)) if ask.is_kept else None
-        return held or await self.buy(ask, flow=flow, run=run, interactive=interactive, listen=listen)
+        if held is not None:
+            return held
+        return await self.buy(ask, flow=flow, run=run, interactive=interactive, listen=listen, flex_until=flex_until)
 
     async def buy(
-        self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False, listen: Listen | None = None
+        self,
+        ask: Ask,
+        *,
+        flow: str = "",
+        run: str = "",
+        interactive: bool = False,
+        listen: Listen | None = None,
+        flex_until: float = 0.0,
     ) -> Answer:
         """Buy an answer that was not held a while ago, as after `Answers.get_many`; what was bought since is found."""
         key = self.address(ask)
@@ -130,14 +148,14 @@ class Caller:
         if not ask.is_kept:  # asked again on purpose: each is a purchase of its own
             if speech is not None and listen is not None:
                 speech.join(listen)
-            return await self._buy(ask, key, flow, run, interactive, speech)
+            return await self._buy(ask, key, flow, run, interactive, speech, flex_until)
         if key in self._bought and key not in self._under_way:
             held = await self.answers.get(key)
             if held is not None:
                 return held
         purchase = self._under_way.get(key)
         if purchase is None:
-            buying = self._buy(ask, key, flow, run, interactive, speech)
+            buying = self._buy(ask, key, flow, run, interactive, speech, flex_until)
             purchase = self._under_way[key] = _Purchase(asyncio.create_task(buying), speech)
         if purchase.speech is not None and listen is not None:
             purchase.speech.join(listen)
@@ -158,13 +176,20 @@ class Caller:
         return answer
 
     async def _buy(
-        self, ask: Ask, key: bytes, flow: str, run: str, interactive: bool, flex_until: float
+        self,
+        ask: Ask,
+        key: bytes,
+        flow: str,
+        run: str,
+        interactive: bool,
+        speech: Speech | None,
+        flex_until: float,
     ) -> Answer:
         client = self.connection(ask.connection)
         check_alive(self.catalogue.find(ask.model), client, self.clock.now())
         pool = Pool(client.quota_account, ask.model)
         charge = Charge(1, ask.prompt_tokens + ask.max_output_tokens, ask.images)
-        failures, refusals, again = 0, 0, False
+        failures, crowds, again = 0, 0, False
         while True:
             sent = at_flex(ask) if self.clock.now() < flex_until else ask
             permit = await self.governor.acquire(pool, charge, flow=flow, interactive=interactive, front=again)
@@ -175,25 +200,20 @@ class Caller:
                 self.governor.release(permit)
                 raise
             try:
-                return await self._send(client, sent, key, permit, reservation)
-            except ThrottledError as error:
-                if error.code == _NO_CAPACITY:  # the tier is full, not the quota
-                    refusals += 1
-                    wait = self._backoff(min(refusals, 16), error.retry_after)
-                    await self.clock.sleep(min(wait, flex_until - self.clock.now()) if sent is not ask else wait)
-            except RejectedError as error:
-                if sent is not ask and error.code == "openai.tier-not-allowed":
+                return await self._send(client, sent, key, permit, reservation, speech)
+            except (ThrottledError, RejectedError, UnavailableError) as error:
+                if sent is not ask and error.code == _NO_TIER:
                     flex_until = 0.0  # the project has no such tier: at the usual one, rather than not at all
                     continue
-                if error.status != 422 or failures:
+                if not _is_worth_repeating(ask, error, failures) or (speech is not None and speech.has_begun):
                     raise
-                failures += 1  # the vendor advises one repetition (error page, November 2026)
-                await self.clock.sleep(self._backoff(failures, None))
-            except UnavailableError as error:
-                failures += 1
-                if failures >= MAX_ATTEMPTS or (ask.is_once and error.sent):
-                    raise
-                await self.clock.sleep(self._backoff(failures, error.retry_after))
+                if error.code == _NO_CAPACITY:  # the tier is full, not the quota
+                    crowds += 1
+                    wait = self._backoff(crowds, error.retry_after)
+                    await self.clock.sleep(min(wait, flex_until - self.clock.now()) if sent is not ask else wait)
+                elif not isinstance(error, ThrottledError):
+                    failures += 1
+                    await self.clock.sleep(self._backoff(failures, error.retry_after))
 
     async def _reserve(self, ask: Ask, flow: str, run: str) -> Reservation:
         worst = self._most(ask)
@@ -274,6 +294,7 @@ class Caller:
             ask.path,
             ask.content,
             call_id,
+            FLEX_SECONDS if ask.tier == "flex" else None,
             method=ask.method,
             media_type=ask.media_type,
             is_media=ask.reply == "media",
@@ -325,7 +346,7 @@ class Caller:
         return Settlement(reservation, state, self.clock.now(), problem=code)
 
     def _backoff(self, failures: int, retry_after: float | None) -> float:
-        wait = min(FIRST_WAIT * 2.0 ** (failures - 1), LONGEST_WAIT)
+        wait = min(FIRST_WAIT * 2.0 ** min(failures - 1, 16), LONGEST_WAIT)
         return max(wait * (0.75 + self.clock.random() / 2), retry_after or 0.0)
 
 

@@ -40,13 +40,15 @@ class Reservation(msgspec.Struct, frozen=True):
         return f"pk-{self.number:x}"
 
 
-class _Wish(msgspec.Struct, frozen=True):
+class Wish(msgspec.Struct, frozen=True):
+    """A call that asks for money, as `reserve_calls` takes it."""
+
     row: dict[str, Any]
     scopes: tuple[str, ...]
     limits: tuple[tuple[str, Money], ...]
 
 
-class _Refusal(msgspec.Struct, frozen=True):
+class Refusal(msgspec.Struct, frozen=True):
     """The wish does not fit into `scope` now."""
 
     scope: str
@@ -135,26 +137,48 @@ class Ledger:
         pause = FIRST_LOOK
         while True:
             change = self._change
-            wish = self._wish(run, flow, worst_case, model)
-            wish.row.update(operation=operation, connection=connection, model=model, tier=tier)
-            answer: Reservation | _Refusal = await self.store.batch(_reserve, wish, self._withdraw)
+            wish = self.wish(
+                operation=operation,
+                connection=connection,
+                model=model,
+                tier=tier,
+                worst_case=worst_case,
+                run=run,
+                flow=flow,
+            )
+            answer: Reservation | Refusal = await self.store.batch(reserve_calls, wish, self._withdraw)
             if isinstance(answer, Reservation):
                 return answer
             if answer.is_final(worst_case or 0):
-                raise _budget_reached(answer, worst_case or 0)
+                raise budget_reached(answer, worst_case or 0)
             if not await self._wait(change, pause):
                 pause = min(2 * pause, LONGEST_LOOK)
                 await self.recover()
 
-    def _withdraw(self, answer: Reservation | _Refusal) -> None:
+    def _withdraw(self, answer: Reservation | Refusal) -> None:
         """Give back what was put aside for a caller that was cancelled meanwhile: its call never left."""
         if isinstance(answer, Reservation):
             self.store.post(settle_calls, Settlement(answer, "failed", self.clock.now(), problem="call.cancelled"))
             self.wake()
 
-    def _wish(self, run: str, flow: str, worst_case: Money | None, model: str) -> _Wish:
+    def wish(
+        self,
+        *,
+        operation: str,
+        connection: str,
+        model: str,
+        tier: str,
+        worst_case: Money | None,
+        run: str,
+        flow: str,
+        owner: str = "",
+    ) -> Wish:
+        """Return the row of a call, for `reserve_calls`; `owner` keeps its money aside when this process dies.
+
+        Raises `FixError` when a cap is set but the price of the model is not known.
+        """
         now = self.clock.now()
-        scopes = _scopes(now, run, flow)
+        scopes = scopes_of(now, run, flow)
         limits = tuple((scope, limit) for scope in scopes if (limit := self._limit(scope)) is not None)
         if limits and worst_case is None:
             raise FixError(
@@ -164,13 +188,17 @@ class Ledger:
             )
         row = {
             "id": self.store.next_number(),
-            "session": self.store.session,
+            "session": owner or self.store.session,
             "run": run,
             "flow": flow,
+            "operation": operation,
+            "connection": connection,
+            "model": model,
+            "tier": tier,
             "reserved": worst_case,
             "at": now,
         }
-        return _Wish(row, scopes, limits)
+        return Wish(row, scopes, limits)
 
     def _limit(self, scope: str) -> Money | None:
         kind = scope.partition(":")[0]
@@ -217,7 +245,8 @@ def _day(number: int) -> str:
     return datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")
 
 
-def _scopes(now: float, run: str, flow: str) -> tuple[str, ...]:
+def scopes_of(now: float, run: str, flow: str) -> tuple[str, ...]:
+    """Return the books that a call of this moment is entered in."""
     return _scopes_of_day(int(now // 86_400), run, flow)
 
 
@@ -232,7 +261,8 @@ def _scopes_of_day(number: int, run: str, flow: str) -> tuple[str, ...]:
     return tuple(scopes)
 
 
-def _budget_reached(refusal: _Refusal, wanted: Money) -> StoppedError:
+def budget_reached(refusal: Refusal, wanted: Money) -> StoppedError:
+    """Return the error of a call that can never fit."""
     scope, _, name = refusal.scope.partition(":")
     return StoppedError(
         f"the budget of the {scope} {name} is reached: {format_money(refusal.spent)} of "
@@ -242,11 +272,12 @@ def _budget_reached(refusal: _Refusal, wanted: Money) -> StoppedError:
     )
 
 
-def _reserve(tx: Tx, items: Sequence[_Wish]) -> list[Reservation | _Refusal | PenstockError]:
+def reserve_calls(tx: Tx, items: Sequence[Wish]) -> list[Reservation | Refusal | PenstockError]:
+    """Put money aside for each call that fits, and record it as sent."""
     scopes = {scope for item in items for scope in item.scopes}
     known = {row[0]: list(row[1:]) for row in tx.fetch_keys("budgets_of", sorted(scopes))}
     added: dict[str, Money] = dict.fromkeys(scopes, 0)
-    results: list[Reservation | _Refusal | PenstockError] = []
+    results: list[Reservation | Refusal | PenstockError] = []
     rows = []
     for item in items:
         amount = item.row["reserved"] or 0
@@ -265,12 +296,12 @@ def _reserve(tx: Tx, items: Sequence[_Wish]) -> list[Reservation | _Refusal | Pe
 
 
 def _find_refusal(
-    item: _Wish, amount: Money, known: Mapping[str, list[Any]], added: Mapping[str, Money]
-) -> _Refusal | None:
+    item: Wish, amount: Money, known: Mapping[str, list[Any]], added: Mapping[str, Money]
+) -> Refusal | None:
     found = None
     for scope, limit in item.limits:
         spent, reserved, held = known.get(scope, (0, 0, 0))
-        refusal = _Refusal(scope, limit, int(spent) + int(held), int(reserved) + added[scope])
+        refusal = Refusal(scope, limit, int(spent) + int(held), int(reserved) + added[scope])
         if refusal.is_final(amount):
             return refusal
         if refusal.spent + refusal.reserved + amount > limit:
@@ -335,7 +366,7 @@ def _abandon(tx: Tx, items: Sequence[tuple[str, float]]) -> list[int]:
     for session, at in items:
         rows = tx.fetch("calls_of_session", {"session": session})
         for _, run, flow, reserved, sent_at in rows:
-            for scope in _scopes(sent_at, run, flow):
+            for scope in scopes_of(sent_at, run, flow):
                 tx.run("hold_budget", {"scope": scope, "amount": reserved or 0})
         tx.run("abandon_calls", {"session": session, "at": at})
         tx.run("end_session", {"id": session, "at": at})

@@ -56,6 +56,7 @@ def pack_error(error: PenstockError) -> dict[str, JSON]:
             "request_id": error.request_id,
             "retry_after": error.retry_after,
             "sent": error.sent,
+            "param": error.param,
         }
     return packed
 
