@@ -48,7 +48,15 @@ def read(input: Input, answer: object) -> Output:
     return Output(text=input.text)
 
 
-OPERATION = Operation(module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read)
+OPERATION = Operation(
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    example={"text": "hello"},
+)
 '''
 
 

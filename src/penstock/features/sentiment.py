@@ -382,4 +382,5 @@ OPERATION = Operation(
     read=read,
     repair=repair,
     fallback=fallback,
+    example={"text": "The parcel came two weeks late, but the shoes are lovely."},
 )

@@ -101,4 +101,12 @@ OPERATION = Operation(
     read=read,
     repair=repair,
     streams=streams,
+    example={
+        "instructions": "You answer customers of a shoe shop.",
+        "messages": [
+            {"role": "user", "content": "Do you have sandals?"},
+            {"role": "assistant", "content": "Yes, in brown and in black."},
+        ],
+        "text": "In which sizes?",
+    },
 )

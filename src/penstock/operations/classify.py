@@ -136,4 +136,16 @@ def repair(ask: Ask, answer: Answer, error: OutputError) -> Ask | None:
     return (decide.repair if ask.path == "/decisions" else talk.repair)(ask, answer, error)
 
 
-OPERATION = Operation(module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, repair=repair)
+OPERATION = Operation(
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    repair=repair,
+    example={
+        "text": "My parcel has not arrived yet.",
+        "labels": {"delivery": "parcels, dates, addresses", "billing": "invoices and payments", "product": "the goods"},
+    },
+)

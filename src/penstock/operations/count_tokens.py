@@ -69,4 +69,12 @@ def read(input: Input, answer: Answer) -> Output:  # noqa: ARG001 - the reply sa
     return Output(tokens=count, method="vendor")
 
 
-OPERATION = Operation(module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read)
+OPERATION = Operation(
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    example={"text": "Write one line about rain."},
+)

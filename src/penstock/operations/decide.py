@@ -368,4 +368,24 @@ def _check_chosen(chosen: Any, given: dict[Any, float]) -> str:
     return "" if given[chosen] + SUM_TOLERANCE >= max(given.values()) else "does not choose the most probable option"
 
 
-OPERATION = Operation(module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, repair=repair)
+OPERATION = Operation(
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    repair=repair,
+    example={
+        "text": "The parcel came two weeks late, but the shoes are lovely.",
+        "questions": [
+            {"type": "predicate", "name": "late", "instructions": "The delivery was late."},
+            {
+                "type": "choice",
+                "name": "mood",
+                "instructions": "The customer's mood.",
+                "choices": [{"value": "glad"}, {"value": "angry"}, {"value": "neither"}],
+            },
+        ],
+    },
+)

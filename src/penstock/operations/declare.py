@@ -7,7 +7,7 @@ steps and reference pages are derived from the declaration.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -91,7 +91,8 @@ class Operation(Generic[I, O]):
     calls, such as the vectors of a thousand texts, does its own `work` instead; what
     `prepare` returns is then its first request, which is what `--dry-run` shows. Where
     the field `text` of the output is what the model writes, `streams` says so: pieces of
-    it can be given out as they come, up to the first of the texts that it returns.
+    it can be given out as they come, up to the first of the texts that it returns. `example`
+    are values of the input that work as they are, in the sandbox too.
     """
 
     module: str
@@ -105,6 +106,7 @@ class Operation(Generic[I, O]):
     kind: Kind = "chat"
     work: Callable[[Asker, I, ModelChoice], Awaitable[Done[O]]] | None = None
     streams: Callable[[I], Sequence[str]] | None = None
+    example: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def entry(self) -> Entry:

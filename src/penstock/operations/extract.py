@@ -67,4 +67,21 @@ def read(input: Input, answer: Answer) -> Output:
     return Output(data=read_json(read_text(answer.content), input.answer_schema), model=answer.model)
 
 
-OPERATION = Operation(module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, repair=repair)
+OPERATION = Operation(
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    repair=repair,
+    example={
+        "text": "Order 4711: two pairs of sandals, size 39.",
+        "answer_schema": {
+            "type": "object",
+            "properties": {"order": {"type": "string"}, "size": {"type": ["integer", "null"]}},
+            "required": ["order", "size"],
+            "additionalProperties": False,
+        },
+    },
+)

@@ -84,5 +84,12 @@ def read_model(one: dict[str, Any]) -> Listed:
 
 
 OPERATION = Operation(
-    module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, kind="unknown"
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    kind="unknown",
+    example={"contains": "gpt-6"},
 )

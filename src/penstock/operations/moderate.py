@@ -81,5 +81,12 @@ def _read_verdict(result: Any) -> Verdict:
 
 
 OPERATION = Operation(
-    module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, kind="moderation"
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    kind="moderation",
+    example={"texts": ["What a lovely day.", "I will hurt you."]},
 )

@@ -81,5 +81,12 @@ def read(input: Input, answer: Answer) -> Output:  # noqa: ARG001 - whatever cam
 
 
 OPERATION = Operation(
-    module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, kind="unknown"
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    kind="unknown",
+    example={"path": "/responses", "body": {"model": "gpt-6-luna", "input": "Write one line about rain."}},
 )

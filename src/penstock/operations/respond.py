@@ -76,4 +76,5 @@ OPERATION = Operation(
     read=read,
     repair=repair,
     streams=streams,
+    example={"text": "Write one line about rain."},
 )

@@ -55,5 +55,12 @@ def read(input: Input, answer: Answer) -> Output:  # noqa: ARG001 - the reply sa
 
 
 OPERATION = Operation(
-    module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, kind="unknown"
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    kind="unknown",
+    example={"name": "gpt-6-luna"},
 )

@@ -79,4 +79,16 @@ def read(input: Input, answer: Answer) -> Output:
     return Output(text=text, model=answer.model)
 
 
-OPERATION = Operation(module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, repair=repair)
+OPERATION = Operation(
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    repair=repair,
+    example={
+        "text": "The sandals came two weeks late. The box was torn, but the shoes are lovely and fit well.",
+        "limit": 20,
+    },
+)

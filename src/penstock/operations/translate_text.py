@@ -92,4 +92,13 @@ def count_kept(text: str) -> Counter[str]:
     return Counter(_KEPT.findall(text))
 
 
-OPERATION = Operation(module=__name__, version=1, input=Input, output=Output, prepare=prepare, read=read, repair=repair)
+OPERATION = Operation(
+    module=__name__,
+    version=1,
+    input=Input,
+    output=Output,
+    prepare=prepare,
+    read=read,
+    repair=repair,
+    example={"text": "Dear {{ name }}, your parcel is on its way.", "to": "de"},
+)
