@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ended
+
+from ended import Ended
 
 
 def test_a_token_is_shown_once_and_listed_without_itself(penstock: Callable[..., Ended]) -> None:
