@@ -21,6 +21,7 @@ from penstock.base.types import Finding, Sink, to_money
 from penstock.calls import CallOptions, Operations
 from penstock.ends import fill_sandbox, open_sink, open_source
 from penstock.flows.bench import Bench
+from penstock.flows.collect import choose_road
 from penstock.flows.engine import Report, Run
 from penstock.flows.jobs import QUEUE, JobPages
 from penstock.flows.kept import RunRow
@@ -33,15 +34,17 @@ from penstock.flows.state import FlowState, list_runs
 from penstock.operations.declare import ModelChoice
 from penstock.runtime import checks
 from penstock.runtime.answers import Answers
+from penstock.runtime.batches import Batches
 from penstock.runtime.call import Caller
 from penstock.runtime.corrections import Corrections
 from penstock.runtime.endpoint_check import label_of
 from penstock.runtime.governor import Governor, Pool
 from penstock.runtime.jobs import Jobs
 from penstock.runtime.ledger import Ledger
+from penstock.runtime.modes import Ways
 from penstock.runtime.progress import Progress
 from penstock.runtime.quota import Board, PostgresBoard, SqliteBoard
-from penstock.runtime.radar import check_alive, describe_end
+from penstock.runtime.radar import check_alive, describe_end, is_vendor
 from penstock.runtime.refusals import Refusals
 from penstock.runtime.store import Store
 from penstock.runtime.workers import Duty
@@ -82,6 +85,7 @@ class Workspace:
         self.governor: Governor
         self.corrections: Corrections
         self.caller: Caller
+        self.batches: Batches
         self.operations: Operations
         self.upkeep: Upkeep
         self.vendors: Vendors
@@ -137,7 +141,9 @@ class Workspace:
             refusals=await Refusals.load(self.store, self.clock),
             clock=self.clock,
         )
+        self.batches = Batches(self.store, self.caller, self.clock)
         self.operations = Operations(self.caller, self.vendors.book, self.clock)
+        self._closing.push_async_callback(self.operations.close)
 
     def _models_file(self) -> Path | None:
         path = self.folder / "models.toml"
@@ -203,28 +209,39 @@ class Workspace:
             source=source,
             joins=joins,
             sinks=sinks,
+            ways=Ways(self.caller, self._is_openai),
             in_flight=int(self.settings.get("in-flight")),
             limits=self.start_limits(self.choose_model(flow).model.id),
         )
 
-    async def plan(self, path: Path) -> Plan:
-        """Return what `run` would do and cost; calls nothing that costs, writes nothing to a target."""
+    def _is_openai(self, connection: str) -> bool:
+        """Tell whether OpenAI itself answers over a connection, with its batches and service tiers."""
+        kind = self.vendors.book.find_for_calls(connection).kind
+        return kind == "openai" and (self.vendors.is_sandbox or is_vendor(self.caller.connection(connection).host))
+
+    async def plan(self, path: Path, *, by: str | None = None) -> Plan:
+        """Return what `run` would do and cost, by each way to buy; calls nothing that costs, writes nothing.
+
+        `by` is a deadline such as `24h`, instead of the flow's own.
+        """
         flow = load_flow(path)
         bench = await self.open_bench(flow)
-        return await Planner(flow, bench, self.clock.new_id("plan")).make()
+        return await Planner(flow, bench, self.clock.new_id("plan"), by or "").make()
 
     async def run(
         self,
         path: Path,
         *,
         budget: float | None = None,
+        by: str | None = None,
         apply_schema: bool = False,
         listen: Callable[[Progress], None] | None = None,
         started: Callable[[Run], None] | None = None,
     ) -> Report:
         """Run a flow, or go on with its unfinished run.
 
-        `budget` is in dollars for this run. `apply_schema` creates missing Brevo attributes.
+        `budget` is in dollars for this run. `by` is a deadline such as `24h` instead of the flow's own: the
+        cheapest way that meets it is taken. `apply_schema` creates missing Brevo attributes.
         `listen` gets the progress, `started` the run itself, which `stop` ends softly.
         """
         flow = load_flow(path)
@@ -232,10 +249,13 @@ class Workspace:
         await self._check_first(flow, bench, apply_schema)
         unfinished = await self._unfinished(flow)
         if unfinished is not None and unfinished.is_of(flow, bench.source):
+            bench.road = await choose_road(flow, bench, unfinished.id, by, self.batches)
             report = await self._execute(flow, bench, unfinished.id, budget, listen, started)
             if report.problem is None or report.problem.code not in SOURCE_CHANGED:
                 return report
-        return await self._execute(flow, bench, self.clock.new_id("run"), budget, listen, started)
+        run_id = self.clock.new_id("run")
+        bench.road = await choose_road(flow, bench, run_id, by, self.batches)
+        return await self._execute(flow, bench, run_id, budget, listen, started)
 
     async def retry(
         self,
@@ -255,6 +275,7 @@ class Workspace:
         await self._check_first(flow, bench, False)
         await self._unfinished(flow)
         new_run = self.clock.new_id("run")
+        bench.road = await choose_road(flow, bench, new_run, None, self.batches)
         await FlowState(self.store, flow.name).plan_failed_effects(run_id, new_run, self.clock.now())
         return await self._execute(flow, bench, new_run, budget, listen, started)
 
@@ -340,6 +361,7 @@ class Workspace:
         kind, _, retried = rows[0].source.partition(":")
         if kind == LettersSource.KIND:
             bench.source = LettersSource(self.store, retried)
+        bench.road = await choose_road(flow, bench, run_id, None, self.batches)
         return PageWorker(flow, bench, run_id, Progress(self.clock, run_id))
 
     async def serve_worker(self, stop: asyncio.Event) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from penstock.base.clock import Clock
 from penstock.base.types import Sink, SnapshotSink, Source
 from penstock.flows.model import Target
+from penstock.flows.roads import Road
 from penstock.operations.declare import ModelChoice
 from penstock.runtime.call import Caller
+from penstock.runtime.modes import Ways
 from penstock.vendor.models import Limits
 
 PAGE = 500
@@ -25,6 +27,9 @@ class Bench:
     source: Source
     joins: dict[str, Source]
     sinks: list[tuple[Target, Sink | SnapshotSink]]
+    ways: Ways
     in_flight: int = 64
     limits: Limits = field(default_factory=Limits)
     """What is assumed of the vendor's limits, for estimates."""
+    road: Road | None = None
+    """How answers are bought, None for at once."""

@@ -16,6 +16,7 @@ from typing import Any
 from penstock.base.errors import PenstockError, StoppedError
 from penstock.base.types import Outcome, Page, Problem, Sink
 from penstock.flows.bench import PAGE, Bench
+from penstock.flows.collect import Collecting
 from penstock.flows.delivery import Delivery
 from penstock.flows.effects import sink_name
 from penstock.flows.judge import fill_joins
@@ -72,6 +73,7 @@ class Run:
             for target, sink in bench.sinks
             if isinstance(sink, Sink)
         ]
+        self.collecting = Collecting(flow, bench, bench.road, run, progress) if bench.road is not None else None
         self.snapshots = [(target, sink) for target, sink in bench.sinks if not isinstance(sink, Sink)]
         self._cursor: dict[str, Any] | None = None
         self._partial: list[Counts] = []
@@ -83,6 +85,8 @@ class Run:
         """End the run soon: calls under way are kept, nothing new begins."""
         self._stopped_by = self._stopped_by or reason
         self.worker.stop(reason)
+        if self.collecting is not None:
+            self.collecting.stop(reason)
         self._stop.set()
 
     async def execute(self) -> Report:
@@ -94,6 +98,8 @@ class Run:
             for delivery in self.deliveries:
                 await self._bury_effects(await delivery.recover())
             await fill_joins(self.state, self.id, self.bench.joins, PAGE)
+            if self.collecting is not None:
+                await self.collecting.execute()
             await self._read_all()
             await self._deliver()
             self._check_stopped()
@@ -121,6 +127,8 @@ class Run:
         await self.state.end_run(self.id, state, self.counts, self.clock.now(), code)
         if problem is None:
             await self.state.drop_lookups(self.id)
+            if self.collecting is not None:
+                await self.collecting.road.batches.forget(self.id)
 
     async def _begin(self) -> bool:
         unfinished = await self.state.unfinished_run()
@@ -135,6 +143,11 @@ class Run:
     async def _take_facts(self) -> None:
         """Take calls, cost and writes from the books: a resumed run met pages twice, and wrote before it died."""
         books = await self.bench.caller.ledger.spent(f"run:{self.id}")
+        if self.collecting is not None:  # what was bought before the pages were read was found held by them
+            bought = await self.collecting.road.batches.count(self.id)
+            self.counts.cached = max(self.counts.cached - max(books.calls - self.counts.calls, 0), 0)
+            self.counts.saved = max(self.counts.saved - max(books.spent - self.counts.cost, 0), 0)
+            self.counts.tokens += bought["used"] + self.collecting.tokens
         self.counts.calls, self.counts.cost = books.calls, books.spent
         effects = await self.state.effects_of_run(self.id)
         self.counts.planned = sum(effects.values())

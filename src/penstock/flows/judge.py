@@ -13,6 +13,7 @@ from penstock.base.errors import DefectError, FixError, InputError, MappingError
 from penstock.base.types import Record, Source
 from penstock.flows.keys import Repeats
 from penstock.flows.model import Flow, Step
+from penstock.flows.roads import Later, Road
 from penstock.flows.state import FlowState
 from penstock.flows.work import Purchases, Sorted, Wanted, Work, fold_key, to_time
 from penstock.operations.declare import Fields, ModelChoice
@@ -38,8 +39,9 @@ class Judge:
         run: str,
         in_flight: int,
         tell: Callable[[str], None] | None = None,
+        road: Road | None = None,
     ) -> None:
-        """Judge for `run`; `tell` hears what a person should know while it works."""
+        """Judge for `run`; `tell` hears what a person should know while it works, `road` is how answers are bought."""
         self.flow = flow
         self.state = state
         self.caller = caller
@@ -49,6 +51,7 @@ class Judge:
         self._in_flight = in_flight
         self._slots = asyncio.Semaphore(in_flight)
         self._tell = tell
+        self.road = road
         self._given_up: list[Work] = []
         self._was_answered = False
 
@@ -168,6 +171,8 @@ class Judge:
         asker = _Asker(self, held)
         try:
             done = await step.operation.perform(asker, want.input, self.choice, prepared=want.ask)
+        except Later:  # the record has no result yet
+            return
         except PenstockError as error:
             self._take_failure(want, error)
             return
@@ -290,11 +295,18 @@ class _Asker:
         self.asked: list[Ask] = []
 
     async def ask(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:  # noqa: ARG002
-        caller = self._judge.caller
+        caller, road = self._judge.caller, self._judge.road
         answer = self._held.get(caller.address(ask))
         if answer is None:
-            buy = caller.ask if self.asked or self._held else caller.buy
-            answer = await buy(ask, flow=flow or self._judge.flow.name, run=run or self._judge.run)
+            flow, run, is_missing = (
+                flow or self._judge.flow.name,
+                run or self._judge.run,
+                not (self.asked or self._held),
+            )
+            if road is not None:
+                answer = await road.buy(ask, flow=flow, run=run, is_missing=is_missing)
+            else:
+                answer = await (caller.buy if is_missing else caller.ask)(ask, flow=flow, run=run)
         if not answer.cached:
             self._judge.was_answered()
         self.asked.append(ask)

@@ -17,6 +17,7 @@ from penstock.base.errors import FlowError, InputError, MappingError
 from penstock.base.expression import Expression, compile_value, suggest
 from penstock.operations.catalogue import find_operation
 from penstock.operations.declare import Operation
+from penstock.runtime.modes import read_by
 
 SOURCES = ("files", "sql", "brevo")
 SINKS: Mapping[str, tuple[str, ...]] = {
@@ -107,6 +108,18 @@ class FlowFile(Strict):
     """Model instead of the setting."""
     budget: float | None = Field(None, gt=0, le=1e9)
     """Dollars that one run may cost."""
+    by: str | None = None
+    """By when a run is to be done, such as 24h: the cheapest way that meets it is taken."""
+
+    @field_validator("by")
+    @classmethod
+    def _check_by(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                read_by(value)
+            except InputError as error:
+                raise ValueError(f"{error.message}: {error.hint}") from error
+        return value
 
     @field_validator("name")
     @classmethod
@@ -182,6 +195,7 @@ class Flow:
     connection: str | None
     model: str | None
     budget: float | None
+    by: str | None
     definition: str
     hash: str
     expressions: tuple[Placed, ...]
@@ -231,6 +245,7 @@ class _Loader:
             connection=parsed.connection,
             model=parsed.model,
             budget=parsed.budget,
+            by=parsed.by,
             definition=definition,
             hash=hashlib.blake2b(definition.encode(), digest_size=8).hexdigest(),
             expressions=tuple(self.expressions),

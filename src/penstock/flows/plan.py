@@ -20,6 +20,7 @@ from penstock.flows.sample import check_samples, kinds_of, read_samples
 from penstock.flows.state import FlowState
 from penstock.flows.work import Wanted, Work
 from penstock.runtime.ask import Ask
+from penstock.runtime.modes import Costs, Outlook, read_by, weigh
 from penstock.runtime.radar import look_at_model
 
 
@@ -53,19 +54,25 @@ class Plan(msgspec.Struct):
     findings: list[Finding] = []
     writes_to: list[str] = []
     model: str = ""
+    by: str = "now"
+    """By when it is to be done."""
+    ways: list[Outlook] = []
+    """What each way to buy costs and takes; `cost` is that of the chosen one."""
 
 
 class Planner:
     """Walks through a flow as `run` would, up to the first thing that costs or changes something."""
 
-    def __init__(self, flow: Flow, bench: Bench, plan_id: str) -> None:
+    def __init__(self, flow: Flow, bench: Bench, plan_id: str, by: str = "") -> None:
+        """Prepare; `by` stands over the flow's own deadline."""
         self.flow = flow
         self.bench = bench
         self.id = plan_id
         caller = bench.caller
         self.state = FlowState(caller.answers.store, flow.name)
         self.judge = Judge(flow, self.state, caller, bench.choice, plan_id, bench.in_flight)
-        self.plan = Plan(flow.name, bench.source.describe(), model=bench.choice.model.id)
+        self.plan = Plan(flow.name, bench.source.describe(), model=bench.choice.model.id, by=by or flow.by or "now")
+        self._costs = Costs(bench.ways)
         self._keys = Keys(flow.where)
         self._seen = sqlite3.connect("")  # on disk when it grows, gone when closed
         self._seen.execute("create table seen (key blob primary key) without rowid")
@@ -87,6 +94,8 @@ class Planner:
             self.plan.writes_to.append(sink.describe())
             self.plan.findings += await sink.check(kinds_of(target, samples))
         self.plan.minutes = self._minutes()
+        self.plan.ways = weigh(self._costs, self.plan.minutes, read_by(self.plan.by))
+        self.plan.cost = next(way.cost for way in self.plan.ways if way.is_chosen)
         self.plan.findings += self._look_at_model()
         return self.plan
 
@@ -160,8 +169,7 @@ class Planner:
         output = ask.likely_output_tokens
         plan.calls += 1
         plan.tokens += prompt + output
-        cost = caller.price(ask, Usage(input=prompt, output=output))
-        plan.cost = None if cost is None or plan.cost is None else plan.cost + cost
+        self._costs.add(ask, Usage(input=prompt, output=output))
 
     async def _writes(self, works: Sequence[Work], waiting: set[int]) -> None:
         good = [work for work in works if work.problem is None]

@@ -179,7 +179,8 @@ def _put(tx: Tx, lines: Sequence[Line]) -> int:
             fresh[line.key] = line
         elif found.state == "waiting" or (found.state == "live" and found.run != line.run):
             tx.run("claim_line", {"id": found.number, "run": line.run, "flow": line.flow})
-        elif found.state in ("done", "refused") and found.run != line.run:  # forgotten, or of a run that is over
+        elif found.state == "done" or (found.state == "refused" and found.run != line.run):
+            # its answer was forgotten since, or another run was refused it
             tx.run("drop_line", {"id": found.number})
             fresh[line.key] = line
     tx.run_many("put_line", [line.row() for line in fresh.values()])

@@ -75,6 +75,7 @@ class Store:
         self._is_closed = False
         self._origin = 0
         self._last = (0, 0)
+        self._numbering = threading.Lock()
 
     @classmethod
     async def open(cls, database: Path | str, clock: Clock, command: str = "") -> Store:
@@ -114,14 +115,15 @@ class Store:
     def next_number(self) -> int:
         """Return a new row id: it only grows, even when the wall clock goes back, and differs between processes."""
         now = int(self.clock.now() * 1000) - _FIRST_MILLISECOND
-        millisecond, count = self._last
-        if now > millisecond:
-            self._last = (now, 0)
-        elif count < 4095:
-            self._last = (millisecond, count + 1)
-        else:
-            self._last = (millisecond + 1, 0)
-        return self._last[0] << 22 | self._origin << 12 | self._last[1]
+        with self._numbering:  # handlers ask for numbers in the writing thread
+            millisecond, count = self._last
+            if now > millisecond:
+                self._last = (now, 0)
+            elif count < 4095:
+                self._last = (millisecond, count + 1)
+            else:
+                self._last = (millisecond + 1, 0)
+            return self._last[0] << 22 | self._origin << 12 | self._last[1]
 
     @staticmethod
     def number_at(seconds: float) -> int:
