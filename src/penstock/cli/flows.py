@@ -21,10 +21,11 @@ from penstock.workspace import Workspace
 @click.command()
 @click.argument("flow", type=click.Path(path_type=Path))
 @click.option("--connection", metavar="NAME", help="Connection instead of the flow's or the setting.")
+@click.option("--by", metavar="TIME", help="Deadline such as 24h: compare the ways to buy that meet it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @common
 @click.pass_obj
-def plan(given: Given, flow: Path, connection: str | None, as_json: bool) -> int:
+def plan(given: Given, flow: Path, connection: str | None, by: str | None, as_json: bool) -> int:
     """Say what running FLOW would do, cost and write; calls nothing that costs, writes nothing."""
     if connection:
         given.overrides["connection"] = connection
@@ -32,7 +33,7 @@ def plan(given: Given, flow: Path, connection: str | None, as_json: bool) -> int
     async def work() -> Plan:
         async with Workspace.open(given.folder, overrides=given.overrides, command="plan") as workspace:
             _greet(workspace)
-            return await workspace.plan(flow)
+            return await workspace.plan(flow, by=by)
 
     made = run_async(work)
     if as_json:
@@ -85,6 +86,8 @@ def show_plan(made: Plan, flow: Path) -> None:
             ("to", ", ".join(made.writes_to) or None),
         ]
     )
+    if made.by != "now":
+        show_ways(made)
     if made.findings:
         render.show("Checks")
         render.show_findings(made.findings)
@@ -92,7 +95,26 @@ def show_plan(made: Plan, flow: Path) -> None:
         render.show("What will be left out, for example")
         render.show_problems(made.examples)
     render.note()
-    render.note(f"Nothing was bought or written. To run it: penstock run {flow}")
+    deadline = f" --by {made.by}" if made.by != "now" else ""
+    render.note(f"Nothing was bought or written. To run it: penstock run {flow}{deadline}")
+
+
+def show_ways(made: Plan) -> None:
+    """Write what each way to buy costs and takes, and which is chosen."""
+    render.show(f"Ways to be done by {made.by}")
+    render.show_table(
+        ["way", "requests", "cost", "at most", "why"],
+        [
+            (
+                f"{way.way} (chosen)" if way.is_chosen else way.way,
+                f"{way.calls:,}",
+                render.money(way.cost),
+                "unknown" if way.minutes is None else render.duration(way.minutes * 60),
+                way.why,
+            )
+            for way in made.ways
+        ],
+    )
 
 
 def _describe_time(minutes: float | None) -> str:
@@ -109,6 +131,9 @@ def _also(parts: list[tuple[str, int]]) -> str:
 @click.argument("target")
 @click.option("--budget", type=float, help="Dollars that this run may cost; a hard stop.")
 @click.option("--yes", is_flag=True, help="Do not ask before spending.")
+@click.option(
+    "--by", metavar="TIME", help="Deadline such as 24h: buy the cheapest way that meets it; `now` is at once."
+)
 @click.option("--apply-schema", is_flag=True, help="Create missing Brevo attributes.")
 @click.option("--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="Input of an operation.")
 @click.option("--model", help="Model instead of the setting.")
@@ -118,7 +143,7 @@ def _also(parts: list[tuple[str, int]]) -> str:
 @common
 @click.pass_obj
 def run(
-    given: Given, target: str, budget: float | None, yes: bool, apply_schema: bool,
+    given: Given, target: str, budget: float | None, yes: bool, by: str | None, apply_schema: bool,
     inputs: tuple[str, ...], model: str | None, connection: str | None, as_json: bool,
     as_stream: bool,
 ) -> int:  # fmt: skip
@@ -139,7 +164,7 @@ def run(
         from penstock.cli.operations import run_operation
 
         return run_operation(given, target, inputs, as_json)
-    report = run_async(lambda: _run_flow(given, Path(target), budget, yes, apply_schema, as_stream))
+    report = run_async(lambda: _run_flow(given, Path(target), budget, yes, by, apply_schema, as_stream))
     if as_stream:
         render.show_line({"report": report_dict(report)})
     elif as_json:
@@ -153,16 +178,17 @@ def run(
 
 
 async def _run_flow(
-    given: Given, flow: Path, budget: float | None, yes: bool, apply_schema: bool, as_stream: bool
+    given: Given, flow: Path, budget: float | None, yes: bool, by: str | None, apply_schema: bool, as_stream: bool
 ) -> Report:
     async with Workspace.open(given.folder, overrides=given.overrides, command="run") as workspace:
         _greet(workspace)
-        await _ask_first(workspace, flow, budget, yes)
+        await _ask_first(workspace, flow, budget, yes, by)
         lines: list[render.ProgressLine] = []
         try:
             return await workspace.run(
                 flow,
                 budget=budget,
+                by=by,
                 apply_schema=apply_schema,
                 listen=lambda progress: lines.append(render.ProgressLine(progress, stream=as_stream)),
                 started=stop_softly,
@@ -172,11 +198,11 @@ async def _run_flow(
                 line.clear()
 
 
-async def _ask_first(workspace: Workspace, flow: Path, budget: float | None, yes: bool) -> None:
+async def _ask_first(workspace: Workspace, flow: Path, budget: float | None, yes: bool, by: str | None) -> None:
     """Ask before a run that may cost more than the threshold; a budget or --yes is an answer."""
     if yes or budget is not None or workspace.vendors.is_sandbox:
         return
-    made = await workspace.plan(flow)
+    made = await workspace.plan(flow, by=by)
     threshold = float(workspace.settings.get("ask-above"))
     if made.cost is not None and made.cost <= threshold * 1e12:
         return

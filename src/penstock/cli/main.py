@@ -102,6 +102,7 @@ class _Lazy(click.Group):
         "plan": ("penstock.cli.flows", "plan", "Say what a run would do, cost and write; changes nothing."),
         "run": ("penstock.cli.flows", "run", "Run a flow, or one operation."),
         "runs": ("penstock.cli.runs", "runs", "List, show and retry runs."),
+        "batches": ("penstock.cli.batches", "batches", "List and cancel batches that wait for their answers."),
         "cost": ("penstock.cli.runs", "cost", "What was spent, by day, model, operation or flow."),
         "answers": ("penstock.cli.runs", "answers", "Held answers: how many, purge, forget."),
         "events": ("penstock.cli.events", "events", "Send conversion events; see what became of each."),

@@ -77,6 +77,11 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now:
     return _read_event(message, body)
 
 
+def read_pointer(body: bytes) -> str:
+    """Return the id of the object that a verified message points at."""
+    return _decode(body).data.id
+
+
 def sign(message: str, timestamp: int, body: bytes, secret: str) -> str:
     """Return the signature of a delivery, such as `v1,…`; a secret is base64 after `whsec_`."""
     content = b"%s.%d.%s" % (message.encode("utf-8", "surrogateescape"), timestamp, body)
