@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from penstock.base.clock import Clock
 from penstock.base.errors import PenstockError
 from penstock.server.app import App, build_app
-from penstock.server.auth import Tokens
+from penstock.server.auth import ALLOWED, Tokens
 from penstock.workspace import Workspace
 
 JSON = {"content-type": "application/json"}
@@ -127,7 +127,7 @@ async def open_service(
     given = {"sandbox": True, **{name.replace("_", "-"): value for name, value in overrides.items()}}
     async with Workspace.open(folder, overrides=given, environ={}, clock=clock, command="test") as workspace:
         tokens = Tokens(workspace.store, workspace.clock)
-        token = await tokens.add("tests") if with_tokens else ""
+        token = await tokens.add("tests", allow=ALLOWED) if with_tokens else ""
         defects: list[PenstockError] = []
         app = build_app(workspace, tokens=tokens if with_tokens else None, report=defects.append)
         client = Client(app, token)

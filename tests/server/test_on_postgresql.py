@@ -43,7 +43,9 @@ async def use_both(one: Client, two: Client) -> None:
     sent = [(await client.post("/v1/events?mapping=flat", record(1))).json() for client in (one, two)]
     assert [answered["events"][0]["state"] for answered in sent] == ["waiting", "duplicate"]
     found = (await two.get("/v1/events/order-1")).json()["events"]
-    assert sorted(event["row"]["state"] for event in found) == ["duplicate", "waiting"]
+    states = [event["row"]["state"] for event in found]
+    assert states.count("duplicate") == 1
+    assert set(states) - {"duplicate"} in ({"waiting"}, {"delivered"})  # by now it may have been sent
 
 
 async def test_a_run_that_one_service_started_is_followed_in_another(tmp_path: Path) -> None:

@@ -83,9 +83,10 @@ def tokens() -> None:
 @click.argument("name")
 @click.option(
     "--allow",
-    type=click.Choice(["events", "work", "metrics"]),
+    type=click.Choice(["events", "work", "metrics", "manage"]),
     multiple=True,
-    help="What it is for: sending events, operations and flows, reading metrics (default: all).",
+    help="What it is for: sending events, operations and flows, reading metrics, managing connections "
+    "(default: the first three).",
 )
 @click.option("--mapping", default="", help="How events of this source are read: a preset or a file.")
 @common
@@ -93,9 +94,9 @@ def tokens() -> None:
 def add(given: Given, name: str, allow: tuple[str, ...], mapping: str) -> None:
     """Make a token for the source NAME and show it once; one of the same name is replaced."""
     check_server_extra()
-    from penstock.server.auth import ALLOWED
+    from penstock.server.auth import USUAL
 
-    token = _with_tokens(given, lambda kept: kept.add(name, allow=allow or ALLOWED, mapping=mapping))
+    token = _with_tokens(given, lambda kept: kept.add(name, allow=allow or USUAL, mapping=mapping))
     render.show(token)
     render.note("Keep it now: only its hash is stored. Send it as `Authorization: Bearer TOKEN`.")
 

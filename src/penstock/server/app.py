@@ -11,9 +11,10 @@ from starlette.responses import Response
 
 from penstock.base.errors import DefectError, PenstockError
 from penstock.deliveries import Deliveries
-from penstock.runtime.inbox import Inbox
+from penstock.runtime.inbox import Inbox, Message
 from penstock.server.api import Api
 from penstock.server.auth import Tokens
+from penstock.server.connections import Connections
 from penstock.server.desk import RunDesk
 from penstock.server.doors import Call, Door, reply
 from penstock.server.events import Events
@@ -24,6 +25,8 @@ from penstock.server.metrics import Metrics
 from penstock.server.openapi import build_document
 from penstock.server.runs import Runs
 from penstock.server.webhooks import Webhooks
+from penstock.vendor.openai_batches import ENDED
+from penstock.vendor.openai_webhooks import read_pointer
 from penstock.workspace import Workspace
 
 AGAIN_SECONDS = 5.0
@@ -43,6 +46,8 @@ class App:
         self.workspace = workspace
         self.draining = asyncio.Event()
         self.inbox = Inbox(store, clock)
+        for outcome in sorted(ENDED):
+            self.inbox.register("openai", f"batch.{outcome}", self._hear_of_batch)
         self.desk = RunDesk(workspace)
         self.deliveries = Deliveries(store, clock, workspace.settings, workspace.vendors)
         self.metrics = Metrics(store, clock)
@@ -122,6 +127,10 @@ class App:
             for task in tasks:
                 task.cancel()
 
+    async def _hear_of_batch(self, message: Message) -> None:
+        """Have a batch looked at, by whichever process follows it."""
+        await self.workspace.batches.hear(read_pointer(message.body))
+
     def _watch_queues(self) -> None:
         async def runs() -> dict[tuple[str, ...], int]:
             rows = await self.workspace.store.read("count_runs")
@@ -153,6 +162,7 @@ def build_doors(app: App) -> list[Door]:
     doors = [
         *Api(workspace).doors(),
         *Runs(workspace, app.desk, app.draining).doors(),
+        *Connections(workspace).doors(),
         *Events(app.deliveries, workspace.folder).doors(),
         *Webhooks(app.inbox, workspace.settings, workspace.clock).doors(),
         *Health(workspace.store, workspace.clock, app.draining).doors(),

@@ -16,8 +16,10 @@ from penstock.base.errors import AccessError, InputError
 from penstock.runtime.dialects import Tx
 from penstock.runtime.store import Store
 
-ALLOWED = ("events", "work", "metrics")
-"""What a token may be for: sending events, operations and flows, or reading the metrics."""
+ALLOWED = ("events", "work", "metrics", "manage")
+"""What a token may be for: sending events, operations and flows, reading the metrics, or managing connections."""
+USUAL = ("events", "work", "metrics")
+"""What a token is for where nothing else is said."""
 FRESH_SECONDS = 5.0
 """A token that was removed stops working after this; one that was added works at once."""
 
@@ -29,7 +31,7 @@ class Token(msgspec.Struct, frozen=True):
     """Who sends a request: the name of the source, what it may do, and how its events are read."""
 
     name: str
-    allow: tuple[str, ...] = ALLOWED
+    allow: tuple[str, ...] = USUAL
     mapping: str = ""
     created_at: float = 0.0
     hash: bytes = b""
@@ -44,7 +46,7 @@ class Token(msgspec.Struct, frozen=True):
         return {"name": self.name, "allow": list(self.allow), "mapping": self.mapping, "created": created}
 
 
-NOBODY = Token("local")
+NOBODY = Token("local", ALLOWED)
 """Who sends a request where no token is asked for: on loopback, with `--no-auth`."""
 
 
@@ -57,7 +59,7 @@ class Tokens:
         self._known: dict[str, Token] = {}
         self._read_at = float("-inf")
 
-    async def add(self, name: str, *, allow: Sequence[str] = ALLOWED, mapping: str = "") -> str:
+    async def add(self, name: str, *, allow: Sequence[str] = USUAL, mapping: str = "") -> str:
         """Make a token for a source and return it: the only time that it can be seen.
 
         A token of the same name is replaced. Raises `InputError` for a name that is none.
