@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ async def kill_again_and_again(app: ConversionsApp, children: Children, place: A
         while app.state.counts["saved"] < target and not ending.done():  # noqa: ASYNC110 - the server has no event
             await asyncio.sleep(0)
         await asyncio.sleep(chance.random() * 0.01)  # anywhere between accept, claim, request, answer and commit
-        if not ending.done():
+        with suppress(ProcessLookupError):  # it has ended by itself
             os.kill(pid, signal.SIGKILL)
         killed += await ending == -signal.SIGKILL
     await children.begin(f"{place} {log} {kills} 4")
