@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from penstock.base.errors import InputError
 from penstock.base.types import Money, Usage
 
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -20,11 +21,13 @@ class Attachment(msgspec.Struct, frozen=True, dict=True):
     name: str
     media_type: str
     data: bytes
+    source: str = ""
+    """Where a file that was not fetched yet comes from; it can be shown, not sent."""
 
     @cached_property
     def digest(self) -> str:
         """The hash that stands for the file in an answer's address."""
-        return hashlib.blake2b(self.data, digest_size=16).hexdigest()
+        return hashlib.blake2b(self.source.encode() or self.data, digest_size=16).hexdigest()
 
 
 class Ask(msgspec.Struct, frozen=True, dict=True):
@@ -57,6 +60,8 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
     """Whether it must never be sent a second time while the fate of the first sending is unknown."""
     is_free: bool = False
     """Whether the vendor charges nothing for it."""
+    timeout: float = 0.0
+    """Seconds that an answer may take at least, whatever the setting says."""
     warnings: tuple[str, ...] = ()
     """What of the input could not be honoured; no part of the address."""
 
@@ -115,6 +120,13 @@ def _boundary(ask: Ask) -> str:
 
 def _encode_form(ask: Ask) -> bytes:
     """Write fields and files as multipart form data (RFC 7578); a list becomes one part per entry, named `name[]`."""
+    for file in ask.files:
+        if file.source:
+            raise InputError(
+                f"{file.field}: the file behind a URL is not fetched here",
+                code="file.not-fetched",
+                hint="Give its bytes as a data URL; a single call fetches it.",
+            )
     parts: list[bytes] = []
     line = f"--{_boundary(ask)}\r\n"
     for name, value in sorted(ask.body.items()):

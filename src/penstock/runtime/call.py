@@ -294,7 +294,7 @@ class Caller:
             ask.path,
             ask.content,
             call_id,
-            FLEX_SECONDS if ask.tier == "flex" else None,
+            FLEX_SECONDS if ask.tier == "flex" else ask.timeout,
             method=ask.method,
             media_type=ask.media_type,
             is_media=ask.reply == "media",

@@ -20,6 +20,7 @@ from penstock.base.types import Usage
 from penstock.vendor.deployments import Deployments
 from penstock.vendor.http import Http, Incoming, Reply
 from penstock.vendor.openai_errors import explain, explain_failed_response
+from penstock.vendor.openai_speech import join_speech
 
 KeyMaker = Callable[[], Awaitable[str]]
 """Returns a key that is valid now."""
@@ -94,7 +95,7 @@ class OpenAI:
         path: str,
         content: bytes,
         call_id: str,
-        timeout: float | None = None,
+        timeout: float = 0.0,
         *,
         method: str = "POST",
         media_type: str = "application/json",
@@ -102,14 +103,14 @@ class OpenAI:
     ) -> Exchange:
         """Send a call; `call_id` travels as `X-Client-Request-Id`, `is_media` says that a good reply is a file or text.
 
+        The connection's own timeout holds, or `timeout` (seconds) where that is longer.
         Raises `UnavailableError` only when no complete answer came; every answer, good or
         bad, is an `Exchange`.
         """
         url, content, headers = await self._prepare(path, content)
         headers |= {"Content-Type": media_type, "X-Client-Request-Id": call_id}
-        reply = await self._http.send(
-            method, url, headers=headers, body=content or None, timeout=timeout or self._timeout
-        )
+        patience = max(timeout, self._timeout)
+        reply = await self._http.send(method, url, headers=headers, body=content or None, timeout=patience)
         return read_media(reply) if is_media and reply.status < 300 else read_reply(reply)
 
     @asynccontextmanager
@@ -182,11 +183,19 @@ def read_media(reply: Reply) -> Exchange:
     media_type = (reply.headers.get("content-type") or "application/octet-stream").partition(";")[0].strip().lower()
     if media_type.endswith("json"):
         return read_reply(reply)
+    request_id = reply.headers.get("x-request-id") or ""
+    if media_type == "text/event-stream":
+        try:
+            sound, used = join_speech(reply.body, reply.host)
+        except UnavailableError as error:
+            return Exchange(reply.headers, None, error, Usage(), "", "", request_id)
+        said = {"media_type": "application/octet-stream", "base64": base64.b64encode(sound).decode("ascii")}
+        return Exchange(reply.headers, said, None, read_usage(used), "", "default", request_id)
     if media_type.startswith("text/") or media_type.endswith("srt"):
         content = {"media_type": media_type, "text": reply.body.decode("utf-8", "replace")}
     else:
         content = {"media_type": media_type, "base64": base64.b64encode(reply.body).decode("ascii")}
-    return Exchange(reply.headers, content, None, Usage(), "", "default", reply.headers.get("x-request-id") or "")
+    return Exchange(reply.headers, content, None, Usage(), "", "default", request_id)
 
 
 def read_usage(usage: Any) -> Usage:
