@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help dev demo test check bench docs picture constraints
+.PHONY: help dev demo test check bench bench-conversions docs picture constraints
 
 help:
 	@echo "make demo    the main job in the sandbox, on real text, in about a minute"
 	@echo "make test    all tests"
 	@echo "make check   lint, types, import contract, fresh reference pages"
 	@echo "make bench   the benchmarks of docs/benchmarks.md (takes long)"
+	@echo "make bench-conversions   events from file to bytes, to disk and to the sandbox (takes long)"
 	@echo "make docs    write the generated reference pages anew"
 	@echo "make picture draw the picture of the README from a real run"
 	@echo "make dev     only build $(VENV)"
@@ -60,3 +61,8 @@ constraints:
 	@sed -n '/^#/p' constraints.txt > .demo/constraints.txt
 	.demo/constraints/bin/python -m pip freeze --exclude penstock >> .demo/constraints.txt
 	mv .demo/constraints.txt constraints.txt
+
+SIZES ?= 10000 100000 1000000 5000000
+bench-conversions: dev
+	$(BIN)/python benchmarks/conversions.py
+	$(BIN)/python benchmarks/conversions_pipeline.py --sizes $(SIZES)
