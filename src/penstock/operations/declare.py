@@ -91,7 +91,8 @@ class Operation(Generic[I, O]):
     calls, such as the vectors of a thousand texts, does its own `work` instead; what
     `prepare` returns is then its first request, which is what `--dry-run` shows. Where
     the field `text` of the output is what the model writes, `streams` says so: pieces of
-    it can be given out as they come, up to the first of the texts that it returns. `example`
+    it can be given out as they come, up to the first of the texts that it returns. `load`
+    fetches the files of an input that are behind URLs, before anything is prepared. `example`
     are values of the input that work as they are, in the sandbox too.
     """
 
@@ -106,6 +107,7 @@ class Operation(Generic[I, O]):
     kind: Kind = "chat"
     work: Callable[[Asker, I, ModelChoice], Awaitable[Done[O]]] | None = None
     streams: Callable[[I], Sequence[str]] | None = None
+    load: Callable[[I, Callable[[str, int], Awaitable[bytes]]], Awaitable[I]] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -126,10 +128,13 @@ class Operation(Generic[I, O]):
         """One sentence for lists and help."""
         return self.entry.title
 
-    def parse(self, values: Mapping[str, Any]) -> I:
-        """Build the input from plain values; raises `InputError` that names each wrong field."""
+    def parse(self, values: Mapping[str, Any], files: object = None) -> I:
+        """Build the input from plain values; raises `InputError` that names each wrong field.
+
+        `files` is the `operations.files.FilePolicy` of whoever calls; without one no path is read.
+        """
         try:
-            return self.input.model_validate(values)
+            return self.input.model_validate(values, context={} if files is None else {"files": files})
         except ValidationError as error:
             raise _input_error(self.name, error, list(self.input.model_fields)) from None
 
