@@ -19,6 +19,7 @@ from penstock.runtime.ask import Answer
 from penstock.runtime.dialects import Tx
 from penstock.runtime.ledger import Settlement, settle_calls
 from penstock.runtime.store import Store
+from penstock.runtime.vectors import BoughtVectors, Held, find_vectors, forget_vectors, purge_vectors, save_vectors
 
 _COMPRESS_FROM = 512
 _encoder = msgspec.json.Encoder()  # takes whatever a vendor can send, numbers of any size too
@@ -60,7 +61,7 @@ class Answers:
         """Return the answers that are held, by address."""
         if not keys:
             return {}
-        since = 0.0 if self.keep_days is None else self.clock.now() - self.keep_days * 86_400
+        since = self._since()
         rows = await self.store.look(lambda tx: tx.fetch_keys("answers_of", keys, since=since))
         found = {}
         for key, body in rows:
@@ -69,16 +70,28 @@ class Answers:
                 found[bytes(key)] = answer
         return found
 
+    def _since(self) -> float:
+        return 0.0 if self.keep_days is None else self.clock.now() - self.keep_days * 86_400
+
+    async def get_vectors(self, keys: Sequence[bytes]) -> dict[bytes, Held]:
+        """Return the vectors that are held, by address."""
+        since = self._since()
+        return await self.store.look(lambda tx: find_vectors(tx, keys, since)) if keys else {}
+
+    async def save_vectors(self, bought: BoughtVectors) -> None:
+        """Store the vectors of a call and settle it in one transaction."""
+        await self.store.batch(save_vectors, bought)
+
     async def save(self, bought: Bought) -> None:
         """Store an answer and settle its call in one transaction."""
         await self.store.batch(save_answers, bought)
 
     async def forget(self, keys: Sequence[bytes]) -> int:
-        """Delete answers for good; returns how many were held."""
+        """Delete answers and vectors for good; returns how many were held."""
         return await self.store.batch(_forget, tuple(keys))
 
     async def purge_expired(self) -> int:
-        """Delete answers that are older than `keep_days`; returns how many."""
+        """Delete answers and vectors that are older than `keep_days`; returns how many."""
         if self.keep_days is None:
             return 0
         return await self.store.batch(_purge, self.clock.now() - self.keep_days * 86_400)
@@ -129,7 +142,7 @@ def _forget(tx: Tx, items: Sequence[tuple[bytes, ...]]) -> list[int]:
         numbers = tx.fetch_keys("answer_numbers", keys)
         tx.run_many("delete_answer_key", [{"key": key} for key in keys])
         tx.run_many("delete_answer", [{"id": number} for (number,) in numbers])
-        counts.append(len(numbers))
+        counts.append(len(numbers) + forget_vectors(tx, keys))
     return counts
 
 
@@ -137,5 +150,5 @@ def _purge(tx: Tx, items: Sequence[float]) -> list[int]:
     counts = []
     for before in items:
         tx.run("purge_answer_keys", {"before": before})
-        counts.append(tx.run("purge_answers", {"before": before}))
+        counts.append(tx.run("purge_answers", {"before": before}) + purge_vectors(tx, before))
     return counts

@@ -47,8 +47,9 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
     method: Literal["POST", "GET", "DELETE"] = "POST"
     files: tuple[Attachment, ...] = ()
     """Sent beside the fields of `body`, as multipart form data."""
-    reply: Literal["json", "media"] = "json"
-    """`media`: a good reply is a file or plain text, held as `{"media_type", "base64"}` or `{"media_type", "text"}`."""
+    reply: Literal["json", "media", "vectors"] = "json"
+    """`media`: a good reply is a file or plain text, held as `{"media_type", "base64"}` or `{"media_type", "text"}`.
+    `vectors`: one vector as bytes for each of the texts in `input`, each held by itself."""
     images: int = 0
     """Pictures that count against a limit of images."""
     most: Usage | None = None

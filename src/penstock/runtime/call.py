@@ -24,8 +24,10 @@ from penstock.runtime.ledger import Ledger, Reservation, Settlement
 from penstock.runtime.radar import check_alive
 from penstock.runtime.refusals import Refusals, refused_parameter
 from penstock.runtime.stream import Listen, Speech, can_stream, send_streamed
+from penstock.runtime.vectors import Held, addresses_of, is_sound, split_answer
+from penstock.vendor.embeddings import read_vectors
 from penstock.vendor.models import Catalogue
-from penstock.vendor.openai import Exchange, OpenAI
+from penstock.vendor.openai import Exchange, OpenAI, read_media
 
 MAX_ATTEMPTS = 5
 """Sendings of one request that may fail before it is given up; refusals for speed do not count."""
@@ -35,6 +37,7 @@ FLEX_SECONDS = 900.0
 """How long one call at the flex tier may take (contract 2.10)."""
 FLEX_PATHS = frozenset(["/responses", "/chat/completions"])
 """Endpoints that know service tiers."""
+_READERS = {"media": read_media, "vectors": read_vectors}
 _NO_CAPACITY, _NO_TIER = "openai.no-capacity", "openai.tier-not-allowed"
 
 
@@ -109,6 +112,17 @@ class Caller:
         """Return where the answer to `ask` is held."""
         return ask.address(self.connection(ask.connection).account)
 
+    def addresses(self, ask: Ask) -> list[bytes]:
+        """Return every address under which something is held of the answer to `ask`: one for each vector."""
+        account = self.connection(ask.connection).account
+        return addresses_of(ask, account) if ask.reply == "vectors" else [ask.address(account)]
+
+    async def recall(self, ask: Ask) -> list[Held | None]:
+        """Return the held vector, or None, of each text in a request for vectors, however many they are."""
+        keys = self.addresses(ask)
+        found = await self.answers.get_vectors(keys)
+        return [found.get(key) for key in keys]
+
     async def ask(
         self,
         ask: Ask,
@@ -125,9 +139,10 @@ class Caller:
         answer's address nor what is asked.
         `listen` hears an answer that is bought as it comes, where it is text; a held one is only returned.
         Once something was heard a broken answer is not asked for again.
+        Vectors are always bought here: those that are held are found by `recall`.
         Raises the typed errors of `penstock.base.errors`; whatever is raised, the ledger is true.
         """
-        held = await self.answers.get(self.address(ask)) if ask.is_kept else None
+        held = await self.answers.get(self.address(ask)) if ask.is_kept and ask.reply != "vectors" else None
         if held is not None:
             return held
         return await self.buy(ask, flow=flow, run=run, interactive=interactive, listen=listen, flex_until=flex_until)
@@ -297,7 +312,7 @@ class Caller:
             FLEX_SECONDS if ask.tier == "flex" else ask.timeout,
             method=ask.method,
             media_type=ask.media_type,
-            is_media=ask.reply == "media",
+            read=_READERS.get(ask.reply),
         )
 
     async def _keep(self, ask: Ask, key: bytes, permit: Permit, reservation: Reservation, exchange: Exchange) -> Answer:
@@ -311,15 +326,22 @@ class Caller:
         answer = Answer(exchange.content, usage, cost, model, exchange.tier, exchange.request_id, now)
         settlement = Settlement(reservation, "done", now, cost, usage, model, exchange.tier, exchange.request_id)
         try:
-            if ask.is_kept:
-                await self.answers.save(Bought(settlement, key, answer))
-            else:
-                await self.ledger.settle(settlement)
+            await self._save(ask, key, settlement, answer)
         finally:
             self.ledger.wake()
-        if ask.is_kept:
-            self._remember(key)
         return answer
+
+    async def _save(self, ask: Ask, key: bytes, settlement: Settlement, answer: Answer) -> None:
+        """Settle a call, and in the same transaction keep what of its answer is to be held."""
+        if not ask.is_kept or (ask.reply == "vectors" and not is_sound(ask, answer.content)):
+            await self.ledger.settle(settlement)
+        elif ask.reply == "vectors":
+            account = self.connection(ask.connection).account
+            numbers = self.ledger.store.next_number
+            await self.answers.save_vectors(split_answer(ask, account, settlement, answer, numbers))
+        else:
+            await self.answers.save(Bought(settlement, key, answer))
+            self._remember(key)
 
     def _remember(self, key: bytes) -> None:
         """Keep in mind what was bought last: who looked before that must look again before buying."""

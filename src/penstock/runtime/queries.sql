@@ -233,7 +233,8 @@ where state = 'unknown' order by id desc limit :limit;
 select count(*), sum(reserved) from calls where state = 'unknown';
 
 -- name: count_answers
-select count(*), coalesce(sum(length(body)), 0), min(at), max(at) from answers;
+select count(*), coalesce(sum(held.size), 0), min(held.at), max(held.at)
+from (select length(body) as size, at from answers union all select length(body) as size, at from vectors) held;
 
 -- name: answers_of_owner
 select answers, key from items where owner = :owner or key = :owner;

@@ -99,9 +99,9 @@ class OpenAI:
         *,
         method: str = "POST",
         media_type: str = "application/json",
-        is_media: bool = False,
+        read: Callable[[Reply], Exchange] | None = None,
     ) -> Exchange:
-        """Send a call; `call_id` travels as `X-Client-Request-Id`, `is_media` says that a good reply is a file or text.
+        """Send a call; `call_id` travels as `X-Client-Request-Id`, `read` reads a good reply that is no plain JSON.
 
         The connection's own timeout holds, or `timeout` (seconds) where that is longer.
         Raises `UnavailableError` only when no complete answer came; every answer, good or
@@ -111,7 +111,7 @@ class OpenAI:
         headers |= {"Content-Type": media_type, "X-Client-Request-Id": call_id}
         patience = max(timeout, self._timeout)
         reply = await self._http.send(method, url, headers=headers, body=content or None, timeout=patience)
-        return read_media(reply) if is_media and reply.status < 300 else read_reply(reply)
+        return (read if read and reply.status < 300 else read_reply)(reply)
 
     @asynccontextmanager
     async def stream(self, path: str, content: bytes, call_id: str) -> AsyncIterator[Incoming]:
