@@ -6,20 +6,20 @@ await workspace.operations.respond(text="Write one line about rain.")
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from penstock.base.clock import Clock
 from penstock.base.errors import FixError, InputError, PenstockError
-from penstock.base.types import DOLLAR, to_money
+from penstock.base.types import DOLLAR, Money, to_money
 from penstock.operations.catalogue import all_operations, find_operation
 from penstock.operations.declare import Fields, ModelChoice, Operation
 from penstock.operations.result import Result, describe_result
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
-from penstock.runtime.connections import Book
+from penstock.runtime.connections import Book, Connection
 from penstock.runtime.radar import describe_end, find_successor
 from penstock.runtime.stream import Listen, Speaker
 from penstock.vendor.models import Kind, Model
@@ -65,11 +65,14 @@ class Preview(msgspec.Struct, frozen=True):
 class Operations:
     """The operations of one workspace; each is also a method, `analyze-sentiment` as `analyze_sentiment`."""
 
-    def __init__(self, caller: Caller, book: Book, clock: Clock) -> None:
+    def __init__(self, caller: Caller, book: Book, clock: Clock, label: str = "") -> None:
+        """Call over `caller`; what is bought is booked as the flow `label`."""
         self._caller = caller
         self._book = book
         self._settings = book.settings
         self._clock = clock
+        self._label = label
+        self._streams: set[asyncio.Task[Result]] = set()
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Result]]:
         known = {entry.name for entry in all_operations()}
@@ -85,15 +88,20 @@ class Operations:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(entry.name.replace("-", "_") for entry in all_operations())]
 
+    def under(self, label: str, budget: float | None) -> Operations:
+        """Return the same operations with all of their calls booked as the flow `label`, `budget` dollars at most."""
+        if budget is not None:
+            self._caller.ledger.budgets[f"flow:{label}"] = check_budget(budget)
+        return Operations(self._caller, self._book, self._clock, label)
+
     def choose(self, kind: Kind = "chat", options: CallOptions = CallOptions()) -> ModelChoice:  # noqa: B008
         """Return the model that answers, and over which connection: those wished for, else those of the settings."""
         connection = self._book.find_for_calls(options.connection or str(self._settings.get("connection")))
-        name = options.model or str(self._settings.get("model" if kind == "chat" else f"model.{kind}"))
-        wished = found = self._caller.catalogue.find(connection.find_model(name))
+        wished = found = self._find_model(kind, options.model, connection)
         if connection.kind == "openai" and self._settings.get("replace-ended"):
             found = find_successor(self._caller.catalogue, wished, self._clock.now())
         return ModelChoice(
-            found if kind != "unknown" else Model(id=options.model or "", known=False),
+            found,
             connection=connection.name,
             tier=options.tier or "default",
             decisions=connection.has_decisions,
@@ -101,6 +109,12 @@ class Operations:
             strict=options.strict,
             instead_of="" if found is wished else wished.id,
         )
+
+    def _find_model(self, kind: Kind, name: str | None, connection: Connection) -> Model:
+        if kind == "unknown":  # the operation has none, or its input names it
+            return Model(id=name or "", known=False)
+        name = name or str(self._settings.get("model" if kind == "chat" else f"model.{kind}"))
+        return self._caller.catalogue.find(connection.find_model(name))
 
     async def call(self, name: str, values: Mapping[str, Any], options: CallOptions = CallOptions()) -> Result:  # noqa: B008
         """Run one operation by its name, ahead of flows in the queue.
@@ -114,24 +128,32 @@ class Operations:
         name: str,
         values: Mapping[str, Any],
         options: CallOptions = CallOptions(),  # noqa: B008
-    ) -> AsyncIterator[Piece | Result]:
+    ) -> AsyncGenerator[Piece | Result, None]:
         """Run one operation and yield its text as it comes, then its result.
 
         What is held already, and the text of a server that does not stream, come in one piece; an
         operation that writes no text has none. Raises as `call` does; an answer that turns out unusable
         after a piece was given out raises instead of being repaired, and one that breaks off is not
-        asked for again. Leaving early cuts the answer off, which may be billed all the same.
+        asked for again. Closing it early cuts the answer off, which may be billed all the same.
         """
         said: asyncio.Queue[str] = asyncio.Queue()
         work = asyncio.create_task(self._call(name, values, options, said.put_nowait))
         work.add_done_callback(lambda _: said.put_nowait(""))
+        self._streams.add(work)
         try:
             while text := await said.get():
                 yield Piece(text)
             yield work.result()
         finally:
+            self._streams.discard(work)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Cut off the streams that nobody ended."""
+        for work in self._streams:
+            work.cancel()
+        await asyncio.gather(*self._streams, return_exceptions=True)
 
     async def _call(
         self, name: str, values: Mapping[str, Any], options: CallOptions, listen: Listen | None = None
@@ -222,18 +244,17 @@ class Operations:
     def _asker(self, options: CallOptions, listen: Listen | None = None) -> _Asker:
         run = ""
         if options.budget is not None:
-            if not 0 < options.budget <= 1e9:  # also refuses NaN
-                raise InputError("the budget of a call is an amount in dollars, more than 0", code="call.budget")
             run = self._clock.new_id("call")
-            self._caller.ledger.budgets[f"run:{run}"] = to_money(options.budget)
-        return _Asker(self._caller, run, options.fresh, listen)
+            self._caller.ledger.budgets[f"run:{run}"] = check_budget(options.budget)
+        return _Asker(self._caller, self._label, run, options.fresh, listen)
 
 
 class _Asker:
     """The paid path for one call: under its own budget, and past the held answers where that is wished."""
 
-    def __init__(self, caller: Caller, run: str, fresh: bool, listen: Listen | None) -> None:
+    def __init__(self, caller: Caller, label: str, run: str, fresh: bool, listen: Listen | None) -> None:
         self._caller = caller
+        self._label = label
         self._run = run
         self._fresh = fresh
         self._listen = listen
@@ -242,7 +263,7 @@ class _Asker:
         if self._fresh:
             ask = msgspec.structs.replace(ask, is_kept=False)
         return await self._caller.ask(
-            ask, flow=flow, run=run or self._run, interactive=interactive, listen=self._listen
+            ask, flow=flow or self._label, run=run or self._run, interactive=interactive, listen=self._listen
         )
 
     def refused(self, ask: Ask) -> frozenset[str]:
@@ -250,6 +271,13 @@ class _Asker:
 
     async def learn(self, ask: Ask, error: PenstockError) -> str:
         return await self._caller.learn(ask, error)
+
+
+def check_budget(dollars: float) -> Money:
+    """Return a budget as money; raises `InputError` for what is no amount."""
+    if not 0 < dollars <= 1e9:  # also refuses NaN
+        raise InputError("a budget is an amount in dollars, more than 0", code="call.budget")
+    return to_money(dollars)
 
 
 def parse_options(values: Mapping[str, Any]) -> CallOptions:

@@ -115,6 +115,7 @@ class _Lazy(click.Group):
         "reconcile": ("penstock.cli.reconcile", "reconcile", "Compare the ledger with OpenAI's usage and costs."),
         "evaluate": ("penstock.cli.evaluate", "evaluate", "Measure sentiment against labelled texts."),
         "serve": ("penstock.cli.serve", "serve", "Serve everything over HTTP."),
+        "mcp": ("penstock.cli.mcp", "mcp", "Offer the operations as tools to a model."),
         "tokens": ("penstock.cli.serve", "tokens", "Who may use the HTTP service."),
         "worker": ("penstock.cli.flows", "worker", "Work on flows that other processes started (PostgreSQL)."),
     }

@@ -8,13 +8,12 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstock.base.errors import SettingsError
-from penstock.server.app import App
 
 HEAD_SECONDS = 10.0
 """How long a client may take for the head of a request, from the first connection or byte on."""
@@ -25,6 +24,16 @@ DRAIN_SECONDS = 60
 BACKLOG = 4096
 IDLE_SECONDS = 30
 """How long a connection stays open between two requests."""
+
+
+class Served(Protocol):
+    """An ASGI application that is told before it ends."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request, or follow the life of the server."""
+
+    def drain(self) -> None:
+        """Take no new work, and end what only waits."""
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -88,7 +97,7 @@ class Server(uvicorn.Server):
 
     def __init__(
         self,
-        app: App,
+        app: Served,
         host: str,
         announce: Callable[[str], None],
         protocol: type[PatientProtocol] = PatientProtocol,
@@ -142,7 +151,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def listen(app: App, host: str, port: int, announce: Callable[[str], None]) -> None:
+async def listen(app: Served, host: str, port: int, announce: Callable[[str], None]) -> None:
     """Serve until a signal; port 0 takes any free one, and `announce` gets the address once it answers."""
     with open_socket(host, port) as place:
         await Server(app, host, announce).serve([place])
