@@ -53,12 +53,12 @@ class Cart:
         currency = self._read_currency(record, draft)
         self._put_amount(data, currency, fields, record, draft)
         if "contents" in fields:
-            items = self._read_items(currency, record, draft)
+            items = self.read_items(currency, record, draft)
             if items:
                 data["contents"] = items
                 if currency and "currency" in fields and any("amount" in item for item in items):
                     data["currency"] = currency
-        elif self._find_items(record, draft):
+        elif self.find_items(record, draft):
             draft.warnings.append(f"contents is not part of {shape}; it is left out [event.not-in-shape]")
         for name, get, field in self._named:
             self._put(data, name, get, field if name in fields else None, record, draft)
@@ -106,15 +106,16 @@ class Cart:
 
     # items
 
-    def _read_items(self, currency: str, record: Mapping[str, Any], draft: Draft) -> list[dict[str, Any]]:
+    def read_items(self, currency: str, record: Mapping[str, Any], draft: Draft) -> list[dict[str, Any]]:
+        """Return the items of a record; what does not fit is left out with a warning."""
         items = []
-        for number, pairs in enumerate(self._find_items(record, draft)):
+        for number, pairs in enumerate(self.find_items(record, draft)):
             read = self._read_item(pairs, currency, number, draft)
             if read:
                 items.append(read)
         return items
 
-    def _find_items(self, record: Mapping[str, Any], draft: Draft) -> list[list[tuple[str, Any]]]:
+    def find_items(self, record: Mapping[str, Any], draft: Draft) -> list[list[tuple[str, Any]]]:
         """Return the names and values of each item, as they stand in the record."""
         if self._each is not None:
             listed = self._each(record)

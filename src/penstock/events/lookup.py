@@ -29,7 +29,7 @@ def compile_record(expression: Expression) -> Get:
         value = expression.evaluate({})
         return lambda _record: value
     if expression.path is None:
-        choices = _split_choices(expression)
+        choices = split_choices(expression)
         if choices:
             return _first([compile_record(one) for one in choices])
         return lambda record: _evaluate(expression, {"record": record})
@@ -48,7 +48,7 @@ def compile_item(expression: Expression) -> GetItem:
         value = expression.evaluate({})
         return lambda _item, _record: value
     if expression.path is None:
-        choices = _split_choices(expression)
+        choices = split_choices(expression)
         if choices:
             return _first_of_item([compile_item(one) for one in choices])
         return lambda item, record: _evaluate(expression, {"item": item, "record": record})
@@ -65,12 +65,12 @@ def compile_item(expression: Expression) -> GetItem:
 def _below(first: str, second: str) -> Get:
     def find(record: Mapping[str, Any]) -> Any:
         value = record.get(first)
-        return value.get(second) if type(value) is dict else None
+        return value.get(second) if isinstance(value, dict) else None
 
     return find
 
 
-def _split_choices(expression: Expression) -> list[Expression]:
+def split_choices(expression: Expression) -> list[Expression]:
     """Return the paths of `a or b or c`, empty where an expression is anything else."""
     parts = (
         [compile_value("${{ " + part + " }}") for part in _OR.split(expression.text)]

@@ -22,10 +22,12 @@ from penstock.events.mapped import OPTED_OUT, Mapped, Refusal
 from penstock.events.mapping_file import Plan, read_mapping
 from penstock.events.moment import moment_reader
 from penstock.events.people import compile_people
+from penstock.events.shortcut import Shortcuts, can_shorten
 from penstock.events.validate import check_event, check_moment
 from penstock.events.values import (
     find_oppref,
     has_email,
+    names_person,
     read_flag,
     read_opaque,
     read_origin,
@@ -81,6 +83,11 @@ class Mapping:
         self._opt_out = self._get("opt_out")
         overrides = (("pixel", plan.pixel), ("connection", plan.connection), ("validate_only", plan.validate_only))
         self._overrides = [(name, compile_record(one)) for name, one in overrides if one is not None]
+        self._shortcuts = (
+            Shortcuts(plan, contract, self._cart, self._types, self._moment, self._default_source)
+            if can_shorten(plan)
+            else None
+        )
 
     def _get(self, field: str) -> Get | None:
         expression = self.plan.fields.get(field)
@@ -99,6 +106,15 @@ class Mapping:
 
     def apply(self, record: AnyMapping[str, Any], *, now: float) -> Mapped:
         """Return the event of a record, or why there is none; `now` is in Unix seconds. Never raises for bad data."""
+        now_ms = int(now * 1000)
+        if self._shortcuts is not None and type(record) is dict:
+            event = self._shortcuts.build(record, now_ms)
+            if event is not None:
+                return Mapped(event)
+        return self.apply_rules(record, now_ms)
+
+    def apply_rules(self, record: AnyMapping[str, Any], now_ms: int) -> Mapped:
+        """Return what `apply` returns, rule by rule: the way of every record that is not plain."""
         draft = Draft()
         mapped = Mapped()
         try:
@@ -106,10 +122,10 @@ class Mapping:
                 raise refuse("event.not-an-object", "is no object with named fields")
             if self.plan.translate:
                 record = modernise(record, self.contract, draft)
-                self._check_written(record, int(now * 1000), draft)
+                self._check_written(record, now_ms, draft)
             if not draft.refusals:
                 self._override(mapped, record, draft)
-                mapped.event = self._build(record, int(now * 1000), draft)
+                mapped.event = self._build(record, now_ms, draft)
         except MappingError as error:
             draft.refuse("record", error)
         if draft.refusals:
@@ -278,17 +294,9 @@ class Mapping:
             else:
                 return
         for name, value in fields:
-            if name != "type" and _names_person(value, draft.clear):
+            if name != "type" and names_person(value, draft.clear):
                 hint = "Send what is not a person's own: an order number, a product."
                 draft.refuse(
                     show_name(name),
                     refuse("event.personal-data", "holds what identifies a person, in clear text", hint),
                 )
-
-
-def _names_person(value: Any, clear: list[str]) -> bool:
-    if isinstance(value, str):
-        return value.strip() in clear or has_email(value) or any(len(one) > 7 and one in value for one in clear)
-    if isinstance(value, dict):
-        return any(_names_person(one, clear) for pair in value.items() for one in pair)
-    return isinstance(value, list) and any(_names_person(one, clear) for one in value)

@@ -174,6 +174,15 @@ def has_email(text: str) -> bool:
     return ("@" in text or "%40" in text) and _EMAIL.search(text) is not None
 
 
+def names_person(value: Any, clear: list[str]) -> bool:
+    """Tell whether a value, or anything in it, is one of the identifiers `clear`, holds a long one, or an email."""
+    if isinstance(value, str):
+        return value.strip() in clear or has_email(value) or any(len(one) > 7 and one in value for one in clear)
+    if isinstance(value, dict):
+        return any(names_person(one, clear) for pair in value.items() for one in pair)
+    return isinstance(value, list) and any(names_person(one, clear) for one in value)
+
+
 CLEAR: dict[str, Callable[[Any], str]] = {
     "country": read_country,
     "place": read_place,
