@@ -9,12 +9,12 @@ with Penstock("project", sandbox=True) as penstock:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from penstock.calls import parse_options
+from penstock.calls import Piece, parse_options
 from penstock.flows.engine import Report
 from penstock.flows.plan import Plan
 from penstock.operations.catalogue import all_operations
@@ -65,6 +65,19 @@ class Penstock:
     def call(self, name: str, values: Mapping[str, Any], **options: Any) -> Result:
         """Run one operation by its name; `options` are those of `penstock.calls.CallOptions`."""
         return self._run(self.workspace.operations.call(name, values, parse_options(options)))
+
+    def stream(self, name: str, values: Mapping[str, Any], **options: Any) -> Iterator[Piece | Result]:
+        """Run one operation and yield its text as it comes, then its result; see `penstock.calls.Operations.stream`."""
+        parts = self.workspace.operations.stream(name, values, parse_options(options))
+
+        async def step() -> Piece | Result | None:
+            return await anext(parts, None)
+
+        try:
+            while (part := self._run(step())) is not None:
+                yield part
+        finally:
+            self._run(parts.aclose())
 
     def plan(self, flow: Path | str) -> Plan:
         """Return what running a flow would do and cost."""

@@ -6,6 +6,7 @@ import base64
 import mimetypes
 import sys
 from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import click
 import msgspec
 
 from penstock.base.errors import InputError
-from penstock.calls import CallOptions, Preview
+from penstock.calls import CallOptions, Piece, Preview
 from penstock.cli import render
 from penstock.cli.main import Given, common, run_async
 from penstock.operations.catalogue import find_operation
@@ -28,6 +29,7 @@ class Doing(NamedTuple):
     as_json: bool
     is_dry_run: bool
     save: Path | None
+    is_streamed: bool = False
 
 
 def build_command(name: str) -> click.Command:
@@ -39,7 +41,7 @@ def build_command(name: str) -> click.Command:
 
     def call(**given_values: Any) -> int:
         given: Given = click.get_current_context().obj
-        options, doing = _take_options(given_values)
+        options, doing = _take_options(given_values, can_stream=operation.streams is not None)
         argument = given_values.pop("argument", None)
         values = {
             field: _read_value(field, fields[field], given_values[field])
@@ -54,7 +56,8 @@ def build_command(name: str) -> click.Command:
     own: list[click.Parameter] = [_option(field, details) for field, details in fields.items()]
     if first is not None:
         own.insert(0, click.Argument(["argument"], required=False, metavar=f"[{first.upper()}]"))
-    command.params[:0] = [*own, *_shared_options()]
+    streaming = [_STREAM] if operation.streams else []
+    command.params[:0] = [*own, *streaming, *_shared_options()]
     return command
 
 
@@ -109,9 +112,18 @@ def _shared_options() -> list[click.Parameter]:
     ]
 
 
-def _take_options(values: dict[str, Any]) -> tuple[CallOptions, Doing]:
+_STREAM = click.Option(
+    ["--stream/--no-stream", "stream_"],
+    default=None,
+    help="Print the text as it comes; with --json, pieces and result as JSON lines.  [default: on a terminal]",
+)
+
+
+def _take_options(values: dict[str, Any], *, can_stream: bool) -> tuple[CallOptions, Doing]:
     options = CallOptions(**{name: values.pop(f"{name}_") for name in CallOptions.__struct_fields__})
-    return options, Doing(values.pop("json_"), values.pop("dry_run_"), values.pop("save_"))
+    as_json, wanted = values.pop("json_"), values.pop("stream_", None)
+    is_streamed = can_stream and (wanted if wanted is not None else sys.stdout.isatty() and not as_json)
+    return options, Doing(as_json, values.pop("dry_run_"), values.pop("save_"), is_streamed)
 
 
 def _read_value(field: str, details: Mapping[str, Any], value: Any) -> Any:
@@ -159,6 +171,9 @@ def read_inputs(inputs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _perform(given: Given, name: str, values: dict[str, Any], options: CallOptions, doing: Doing) -> int:
+    if doing.is_streamed and not doing.is_dry_run:
+        return _perform_aloud(given, name, values, options, as_json=doing.as_json)
+
     async def work() -> Result | Preview:
         async with Workspace.open(given.folder, overrides=given.overrides, command=name) as workspace:
             if doing.is_dry_run:
@@ -175,6 +190,34 @@ def _perform(given: Given, name: str, values: dict[str, Any], options: CallOptio
     return 0
 
 
+def _perform_aloud(given: Given, name: str, values: dict[str, Any], options: CallOptions, *, as_json: bool) -> int:
+    """Show the text of an answer as it comes, then what it took."""
+
+    async def work() -> None:
+        async with (
+            Workspace.open(given.folder, overrides=given.overrides, command=name) as workspace,
+            aclosing(workspace.operations.stream(name, values, options)) as parts,
+        ):
+            is_open = False
+            try:
+                async for part in parts:
+                    if as_json:
+                        render.show_line(part)
+                    elif isinstance(part, Piece):
+                        render.show_piece(part.text)
+                        is_open = True
+                    else:
+                        render.show()
+                        is_open = False
+                        _show_facts(part)
+            finally:
+                if is_open:
+                    render.show()
+
+    run_async(work)
+    return 0
+
+
 def _show_result(result: Result) -> None:
     output = result.output
     if list(output)[:1] == ["text"] and not any(
@@ -183,6 +226,10 @@ def _show_result(result: Result) -> None:
         render.show(str(output["text"]))
     else:
         render.show_facts((name, _shown(value)) for name, value in output.items())
+    _show_facts(result)
+
+
+def _show_facts(result: Result) -> None:
     sys.stdout.flush()
     cost = "unknown" if result.cost_dollars is None else f"${result.cost_dollars:.6f}".rstrip("0").rstrip(".")
     facts = [result.model or "no call", f"{result.usage['input']:,} in, {result.usage['output']:,} out", cost]

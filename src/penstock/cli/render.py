@@ -31,6 +31,12 @@ def show(text: str = "") -> None:
     sys.stdout.write(text + "\n")
 
 
+def show_piece(text: str) -> None:
+    """Write a part of a text at once; the next one follows on the same line."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def note(text: str = "") -> None:
     """Write a line that is not data."""
     sys.stderr.write(text + "\n")
