@@ -39,9 +39,14 @@ def check_public_url(url: str, *, allow_loopback: bool = False) -> None:
     find_public_addresses(url, allow_loopback=allow_loopback)
 
 
-def find_public_addresses(url: str, *, allow_loopback: bool = False, resolve: Resolve | None = None) -> tuple[str, ...]:
-    """Check a URL like `check_public_url`, and return the addresses that its host has now."""
-    parts, host, port = _split(url)
+def find_public_addresses(
+    url: str, *, allow_loopback: bool = False, with_query: bool = False, resolve: Resolve | None = None
+) -> tuple[str, ...]:
+    """Check a URL like `check_public_url`, and return the addresses that its host has now.
+
+    `with_query` is for the address of a file, which may have a query; a base URL has none.
+    """
+    parts, host, port = _split(url, with_query)
     found = _to_addresses(host, (resolve or _resolve)(host, port))
     if not found:
         raise _refuse(host, "its name has no address")
@@ -55,7 +60,7 @@ def find_public_addresses(url: str, *, allow_loopback: bool = False, resolve: Re
     return tuple(str(address) for address in found)
 
 
-def _split(url: str) -> tuple[SplitResult, str, int]:
+def _split(url: str, with_query: bool) -> tuple[SplitResult, str, int]:
     """Take a URL apart; whatever two parsers could read differently is refused."""
     if not _PLAIN_URL.match(url) or "\\" in url:
         raise _refuse("this URL", "it holds characters that do not belong into a URL")
@@ -71,7 +76,7 @@ def _split(url: str) -> tuple[SplitResult, str, int]:
     is_bracketed = parts.netloc.startswith("[")
     if not host or not (is_bracketed or _HOST_NAME.match(host)):
         raise _refuse(host or "this URL", "it names no proper host")
-    if parts.fragment or parts.query:
+    if parts.fragment or (parts.query and not with_query):
         raise _refuse(host, "a base URL has neither a query nor a fragment")
     return parts, host, port or (443 if parts.scheme == "https" else 80)
 
