@@ -15,6 +15,7 @@ from penstock.cli import render
 from penstock.cli.main import Given, common, run_async
 from penstock.flows.engine import Report, Run
 from penstock.flows.plan import Plan
+from penstock.runtime.modes import Outlook
 from penstock.workspace import Workspace
 
 
@@ -103,18 +104,24 @@ def show_ways(made: Plan) -> None:
     """Write what each way to buy costs and takes, and which is chosen."""
     render.show(f"Ways to be done by {made.by}")
     render.show_table(
-        ["way", "requests", "cost", "at most", "why"],
+        ["way", "requests", "cost", "time", "why"],
         [
             (
                 f"{way.way} (chosen)" if way.is_chosen else way.way,
                 f"{way.calls:,}",
                 render.money(way.cost),
-                "unknown" if way.minutes is None else render.duration(way.minutes * 60),
+                _describe_way_time(way),
                 way.why,
             )
             for way in made.ways
         ],
     )
+
+
+def _describe_way_time(way: Outlook) -> str:
+    if way.minutes is None:
+        return "as the quota allows"
+    return f"at {'least' if way.way == 'now' else 'most'} {render.duration(way.minutes * 60)}"
 
 
 def _describe_time(minutes: float | None) -> str:

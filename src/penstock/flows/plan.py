@@ -73,6 +73,7 @@ class Planner:
         self.judge = Judge(flow, self.state, caller, bench.choice, plan_id, bench.in_flight)
         self.plan = Plan(flow.name, bench.source.describe(), model=bench.choice.model.id, by=by or flow.by or "now")
         self._costs = Costs(bench.ways)
+        self._is_more_to_come = False
         self._keys = Keys(flow.where)
         self._seen = sqlite3.connect("")  # on disk when it grows, gone when closed
         self._seen.execute("create table seen (key blob primary key) without rowid")
@@ -94,7 +95,8 @@ class Planner:
             self.plan.writes_to.append(sink.describe())
             self.plan.findings += await sink.check(kinds_of(target, samples))
         self.plan.minutes = self._minutes()
-        self.plan.ways = weigh(self._costs, self.plan.minutes, read_by(self.plan.by))
+        seconds = read_by(self.plan.by)
+        self.plan.ways = weigh(self._costs, self.plan.minutes, seconds, more=self._is_more_to_come)
         self.plan.cost = next(way.cost for way in self.plan.ways if way.is_chosen)
         self.plan.findings += self._look_at_model()
         return self.plan
@@ -146,6 +148,7 @@ class Planner:
                 self.plan.held += 1
                 continue
             waiting.add(id(want.work))
+            self._is_more_to_come |= index + 1 < len(self.flow.steps)
             if self._is_first(want.key):
                 self._price(want.ask)
             else:

@@ -132,16 +132,19 @@ def read_by(text: str) -> float:
     )
 
 
-def weigh(costs: Costs, minutes: float | None, seconds: float) -> list[Outlook]:
+def weigh(costs: Costs, minutes: float | None, seconds: float, *, more: bool = False) -> list[Outlook]:
     """Return every way with its price and time, the chosen one marked: the cheapest that is done in `seconds`.
 
-    `minutes` is what all requests take live at full quota.
+    `minutes` is what all requests take live at full quota. With `more` there are requests that are known only
+    after the first answers: a way that is not dearer may be cheaper for them.
     """
     live = 60.0 * (minutes or 0.0)
     needed: dict[Way, float] = {"now": live, "flex": 2 * live + FLEX_SECONDS, "batch": max(WINDOW_SECONDS, 2 * live)}
     meets = {way: way == "now" or seconds >= needed[way] for way in WAYS}
-    usable = [way for way in WAYS if meets[way] and (way == "now" or costs.calls[way])]
-    chosen = usable[0] if costs.cost["now"] is None else min(usable, key=lambda way: costs.cost[way] or 0)
+    usable = [way for way in WAYS if meets[way] and (way == "now" or costs.calls[way] or more)]
+    if more:
+        usable.sort(key=("batch", "flex", "now").index)
+    chosen = "now" if costs.cost["now"] is None else min(usable, key=lambda way: costs.cost[way] or 0)
     return [
         Outlook(
             way,
@@ -157,20 +160,23 @@ def weigh(costs: Costs, minutes: float | None, seconds: float) -> list[Outlook]:
 
 
 def _explain(way: Way, chosen: Way, costs: Costs, is_in_time: bool) -> str:
-    all_calls = costs.calls["now"]
+    all_calls, calls, cost = costs.calls["now"], costs.calls[way], costs.cost[way]
+    rest = f"; {all_calls - calls:,} requests cannot, and are bought otherwise" if calls < all_calls else ""
     if not all_calls:
-        return "nothing is bought"
-    if way != "now" and not costs.calls[way]:
-        return "no request of this run can go this way: the endpoint or the model is not offered there"
-    if not is_in_time:
-        return "it may take longer than the deadline leaves"
-    rest = all_calls - costs.calls[way] if way != "now" else 0
-    others = f"; {rest:,} requests cannot, and are bought otherwise" if rest else ""
-    if way == chosen:
-        return f"the cheapest that meets the deadline{others}"
-    if costs.cost[chosen] is None:
-        return "the price of the model is unknown, so nothing is known to be cheaper"
-    return f"not cheaper{others}" if costs.cost[way] == costs.cost[chosen] else f"dearer{others}"
+        why = "nothing is bought"
+    elif way != "now" and not calls and way != chosen:
+        why = "no request can go this way: the endpoint or the model is not offered there"
+    elif not is_in_time:
+        why = "it may take longer than the deadline leaves"
+    elif costs.cost["now"] is None:
+        why = "the price of the model is unknown, so nothing is known to be cheaper"
+    elif not calls:
+        why = "not dearer, and may be cheaper for requests that are known only after the first answers"
+    elif way == chosen:
+        why = f"the cheapest that meets the deadline{rest}"
+    else:
+        why = ("not cheaper" if cost == costs.cost[chosen] else "dearer") + rest
+    return why
 
 
 def make_mode(outlooks: Sequence[Outlook], by: str, seconds: float, now: float) -> Mode:
