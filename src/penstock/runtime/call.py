@@ -303,8 +303,9 @@ class Caller:
     async def _exchange(self, client: OpenAI, ask: Ask, call_id: str, speech: Speech | None) -> Exchange:
         """Send a request, streamed for those who listen, unless this model is known not to stream."""
         refused = self.refused(ask) if speech is not None else frozenset[str]()
+        timeout = FLEX_SECONDS if ask.tier == "flex" else None
         if speech is not None and "stream" not in refused:
-            return await send_streamed(client, ask, call_id, speech, refused)
+            return await send_streamed(client, ask, call_id, speech, refused, timeout)
         return await client.post(
             ask.path,
             ask.content,

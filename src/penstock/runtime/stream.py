@@ -50,7 +50,9 @@ def can_stream(ask: Ask) -> bool:
     return ask.path in _STREAMED and ask.method == "POST" and not ask.files
 
 
-async def send_streamed(client: OpenAI, ask: Ask, call_id: str, speech: Speech, refused: frozenset[str]) -> Exchange:
+async def send_streamed(
+    client: OpenAI, ask: Ask, call_id: str, speech: Speech, refused: frozenset[str], timeout: float | None
+) -> Exchange:
     """Send a request so that its answer comes in pieces; `refused` are the parameters that are left out.
 
     The answer is the same as the one of the request without streaming, so it has the same address.
@@ -58,7 +60,7 @@ async def send_streamed(client: OpenAI, ask: Ask, call_id: str, speech: Speech, 
     body = {**ask.body, "stream": True}
     if ask.path == _CHAT and refused.isdisjoint(STREAM_PARAMETERS):
         body["stream_options"] = {"include_usage": True}
-    async with client.stream(ask.path, _encoder.encode(body), call_id) as incoming:
+    async with client.stream(ask.path, _encoder.encode(body), call_id, timeout) as incoming:
         return await hear(incoming, speech.say, is_chat=ask.path == _CHAT)
 
 

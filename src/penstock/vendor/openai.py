@@ -114,11 +114,15 @@ class OpenAI:
         return (read if read and reply.status < 300 else read_reply)(reply)
 
     @asynccontextmanager
-    async def stream(self, path: str, content: bytes, call_id: str) -> AsyncIterator[Incoming]:
+    async def stream(
+        self, path: str, content: bytes, call_id: str, timeout: float | None = None
+    ) -> AsyncIterator[Incoming]:
         """Send a call and yield its answer as soon as it begins, to be read by `openai_stream.hear`."""
         url, content, headers = await self._prepare(path, content)
         headers |= {"Accept": "text/event-stream", "X-Client-Request-Id": call_id}
-        async with self._http.stream("POST", url, headers=headers, body=content, timeout=self._timeout) as incoming:
+        async with self._http.stream(
+            "POST", url, headers=headers, body=content, timeout=timeout or self._timeout
+        ) as incoming:
             yield incoming
 
     async def get(self, path: str) -> Any:

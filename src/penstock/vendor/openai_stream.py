@@ -119,7 +119,7 @@ class _ChatAnswer:
 
     def _take_part(self, part: dict[str, Any]) -> str:
         at = _index(part.get("index"))
-        message = {"role": "assistant", "content": None, "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
         choice = self._choices.setdefault(
             at, {"index": at, "message": message, "logprobs": None, "finish_reason": None}
         )
@@ -144,6 +144,7 @@ def _add_delta(message: dict[str, Any], delta: dict[str, Any]) -> str:
     for name in ("content", "refusal"):
         if isinstance(delta.get(name), str):
             message[name] = (message[name] or "") + delta[name]
+    message["annotations"] += _dicts(delta.get("annotations"))
     if isinstance(delta.get("function_call"), dict):
         _add_call(message.setdefault("function_call", {"name": "", "arguments": ""}), delta["function_call"])
     for part in _dicts(delta.get("tool_calls")):
@@ -164,10 +165,10 @@ def _add_call(call: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 def _add_chances(choice: dict[str, Any], chances: Any) -> None:
-    for name, found in chances.items() if isinstance(chances, dict) else ():
-        if isinstance(found, list):
-            choice["logprobs"] = choice["logprobs"] or {}
-            choice["logprobs"].setdefault(name, []).extend(found)
+    if isinstance(chances, dict):
+        known = choice["logprobs"] = choice["logprobs"] or {}
+        for name, found in chances.items():
+            known[name] = [*(known.get(name) or ()), *found] if isinstance(found, list) else known.get(name)
 
 
 def _take(answer: _Answer, event: Event, tell: Tell, host: str) -> None:
