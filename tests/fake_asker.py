@@ -35,6 +35,9 @@ class FakeAsker:
             raise content
         return answer(content, ask.model)
 
+    async def recall(self, ask: Ask) -> list[None]:
+        return [None] * len(ask.body["input"])
+
     def refused(self, ask: Ask) -> frozenset[str]:
         return frozenset()
 

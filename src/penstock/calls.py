@@ -22,6 +22,7 @@ from penstock.runtime.call import Caller
 from penstock.runtime.connections import Book, Connection
 from penstock.runtime.radar import describe_end, find_successor
 from penstock.runtime.stream import Listen, Speaker
+from penstock.runtime.vectors import Held
 from penstock.vendor.models import Kind, Model
 
 
@@ -265,6 +266,9 @@ class _Asker:
         return await self._caller.ask(
             ask, flow=flow or self._label, run=run or self._run, interactive=interactive, listen=self._listen
         )
+
+    async def recall(self, ask: Ask) -> list[Held | None]:
+        return [None] * len(ask.body["input"]) if self._fresh else await self._caller.recall(ask)
 
     def refused(self, ask: Ask) -> frozenset[str]:
         return self._caller.refused(ask)

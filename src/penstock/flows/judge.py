@@ -20,6 +20,7 @@ from penstock.operations.declare import Fields, ModelChoice
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
 from penstock.runtime.steps import as_penstock_error
+from penstock.runtime.vectors import Held
 
 GIVE_UP_AFTER = 3
 """Calls in a row that failed in every attempt, none answered between them, that count as the vendor being down."""
@@ -179,7 +180,7 @@ class Judge:
         finally:
             for answer in asker.used:
                 purchases.add(answer)
-        want.work.answers += [self.caller.address(ask).hex() for ask in asker.asked]
+        want.work.answers += [key.hex() for ask in asker.asked for key in self.caller.addresses(ask)]
         self._keep(want.work, step, done.output.model_dump(mode="json"))
 
     def _take_failure(self, want: Wanted, error: PenstockError) -> None:
@@ -312,6 +313,10 @@ class _Asker:
         self.asked.append(ask)
         self.used.append(answer)
         return answer
+
+    async def recall(self, ask: Ask) -> list[Held | None]:
+        self.asked.append(ask)
+        return await self._judge.caller.recall(ask)
 
     def refused(self, ask: Ask) -> frozenset[str]:
         return self._judge.caller.refused(ask)

@@ -19,6 +19,7 @@ from penstock.base.redact import redact
 from penstock.operations.catalogue import Entry, all_operations
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.stream import STREAM_PARAMETERS, Speaker
+from penstock.runtime.vectors import Held
 from penstock.vendor.models import Kind, Model
 
 
@@ -57,6 +58,9 @@ class Asker(Protocol):
 
     async def ask(self, ask: Ask, *, flow: str = "", run: str = "", interactive: bool = False) -> Answer:
         """Answer one request; raises the typed errors of `base.errors`."""
+
+    async def recall(self, ask: Ask) -> list[Held | None]:
+        """Return the held vector, or None, of each text in a request for vectors."""
 
     def refused(self, ask: Ask) -> frozenset[str]:
         """Return the parameters that this model is known to refuse over this connection."""

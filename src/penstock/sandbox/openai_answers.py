@@ -15,16 +15,20 @@ from penstock.sandbox.openai_requests import ApiError
 _WORD = re.compile(r"\w+")
 
 
+_SPANS = (8, 8, 64, 64, 512, 512, 1 << 30, 1 << 30)
+"""Each word has a mark among so many of the first numbers, so that the beginning of a vector tells most."""
+
+
 def embed(value: str | list[int], model: str, full_size: int, size: int) -> array[float]:
-    """Return a unit vector; texts that share words and word beginnings lie near each other."""
+    """Return a unit vector; texts that share words and word beginnings lie near each other, shortened ones too."""
     words = _WORD.findall(value.lower()) if isinstance(value, str) else [str(token) for token in value]
     vector = array("f", bytes(4 * full_size))
     for word in words:
         for feature, weight in ((word, 1.0), (word[:4], 0.5)):
             digest = hashlib.blake2b(f"{model}\n{feature}".encode(), digest_size=32).digest()
-            for at in range(0, 32, 4):
+            for at, span in zip(range(0, 32, 4), _SPANS, strict=True):
                 number = int.from_bytes(digest[at : at + 4], "little")
-                vector[(number >> 1) % full_size] += weight if number & 1 else -weight
+                vector[(number >> 1) % min(span, full_size)] += weight if number & 1 else -weight
     vector = vector[:size]
     length = math.sqrt(sum(one * one for one in vector))
     if length == 0.0:
