@@ -23,7 +23,7 @@ from penstock.runtime.governor import Charge, Governor, Permit, Pool
 from penstock.runtime.ledger import Ledger, Reservation, Settlement
 from penstock.runtime.radar import check_alive
 from penstock.runtime.refusals import Refusals, refused_parameter
-from penstock.runtime.stream import Listen, Speech, can_stream, send_streamed
+from penstock.runtime.stream import HALF_HEARD, Listen, Speech, can_stream, send_streamed
 from penstock.runtime.vectors import Held, addresses_of, is_sound, split_answer
 from penstock.vendor.embeddings import read_vectors
 from penstock.vendor.models import Catalogue
@@ -220,7 +220,10 @@ class Caller:
                 if sent is not ask and error.code == _NO_TIER:
                     flex_until = 0.0  # the project has no such tier: at the usual one, rather than not at all
                     continue
-                if not _is_worth_repeating(ask, error, failures) or (speech is not None and speech.has_begun):
+                if speech is not None and speech.has_begun:
+                    error.hint = HALF_HEARD
+                    raise
+                if not _is_worth_repeating(ask, error, failures):
                     raise
                 if error.code == _NO_CAPACITY:  # the tier is full, not the quota
                     crowds += 1
@@ -303,14 +306,14 @@ class Caller:
     async def _exchange(self, client: OpenAI, ask: Ask, call_id: str, speech: Speech | None) -> Exchange:
         """Send a request, streamed for those who listen, unless this model is known not to stream."""
         refused = self.refused(ask) if speech is not None else frozenset[str]()
-        timeout = FLEX_SECONDS if ask.tier == "flex" else None
+        timeout = FLEX_SECONDS if ask.tier == "flex" else ask.timeout
         if speech is not None and "stream" not in refused:
             return await send_streamed(client, ask, call_id, speech, refused, timeout)
         return await client.post(
             ask.path,
             ask.content,
             call_id,
-            FLEX_SECONDS if ask.tier == "flex" else ask.timeout,
+            timeout,
             method=ask.method,
             media_type=ask.media_type,
             read=_READERS.get(ask.reply),

@@ -15,6 +15,10 @@ Listen = Callable[[str], None]
 
 STREAM_PARAMETERS = ("stream", "stream_options", "stream_options.include_usage")
 """What a request has only because it is streamed; a server that refuses it is asked without."""
+HALF_HEARD = (
+    "What came so far was given out, so it is not asked again by itself: run it once more to buy a whole answer. "
+    "The one that broke off may have been billed; until that is known its money counts as held."
+)
 _CHAT = "/chat/completions"
 _STREAMED = ("/responses", _CHAT)
 _encoder = msgspec.json.Encoder(order="sorted")

@@ -211,7 +211,7 @@ def _broken(host: str, why: str) -> UnavailableError:
     return UnavailableError(
         f"{host} broke off its answer: {why}",
         code="openai.broken-stream",
-        hint="Run it again: the answer is bought anew, and the one that broke off may have been billed.",
+        hint="It is asked again as long as nobody heard a part of it; it may have been billed.",
     )
 
 
