@@ -35,7 +35,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
     `decisions` and `responses` are False where an endpoint lacks that API.
     `refused` are parameters that this model is known to refuse there. With `strict` a parameter that
     cannot be honoured is an error; otherwise it is left out with a warning. `instead_of` is a model that was
-    wished for and is shut down.
+    wished for and is shut down. `writer` is the text model where the model itself is of another kind.
     """
 
     model: Model
@@ -46,6 +46,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
     refused: frozenset[str] = frozenset()
     strict: bool = False
     instead_of: str = ""
+    writer: Model | None = None
 
     @property
     def has_decisions(self) -> bool:
