@@ -265,17 +265,16 @@ class _Writer:
 
     def _write_hashed(self, target: str, one: Identifier) -> None:
         """Hash the one value of each column; the same names come again and again, so their hashes are kept."""
-        take: Callable[[Any], str] = HASHERS[one.kind]
-        if one.kind == "phone":
-            take = partial(hash_phone, calling_code=self._plan.phone_country_code)
-        columns = [(one.input, take), (f"{one.input}_sha256", take_hashed)]
+        columns = [(one.input, HASHERS[one.kind]), (f"{one.input}_sha256", take_hashed)]
         columns = [column for column in columns if column[0] in self._plan.fields]
         for field, hasher in columns:
             self._look(field)
             with self._if_filled():
                 self._give_up_if("isinstance(x, list)")
                 name = self._name(hasher)
-                if hasher is hash_name:
+                if hasher is hash_phone:
+                    self._add(f"digest = {name}(x, {self._plan.phone_country_code!r})")
+                elif hasher is hash_name:
                     kept = self._name(lru_cache(maxsize=4096)(hasher))
                     self._add(f"digest = {kept}(x) if type(x) is str else {name}(x)")
                 else:
@@ -353,7 +352,8 @@ class _Writer:
         with self._block("if items:"):
             self._add("data['contents'] = items")
             if has_currency:
-                self._add("if currency and any('amount' in item for item in items): data['currency'] = currency")
+                self._add("if currency and 'currency' not in data and any('amount' in item for item in items):")
+                self._add("    data['currency'] = currency")
 
     def _write_item(self, parts: dict[str, Expression]) -> None:
         self._add("if type(item) is not dict: continue", "read = {}")

@@ -78,6 +78,8 @@ def read_flag(value: Any) -> bool:
 
 def read_integer(value: Any) -> int:
     """Return a whole number that is not below zero."""
+    if type(value) is int and 0 <= value < 2**53:
+        return value
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value.strip()) <= 15:
         return int(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**53 and value == int(value):
