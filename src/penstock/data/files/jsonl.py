@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from itertools import chain, islice
 from typing import Any
 
@@ -15,6 +16,7 @@ from penstock.data.files.place import Place
 from penstock.data.rows import RAW_LIMIT, make_key, reject, reject_key, require_columns
 
 _SAMPLE_BYTES = 1 << 16
+_BAD_LINE = (UnicodeDecodeError, msgspec.DecodeError, RecursionError)
 
 
 class JsonlReader:
@@ -25,6 +27,7 @@ class JsonlReader:
         self._key = key
         self._encoding = encoding
         self._decode = msgspec.json.Decoder().decode
+        self._decode_line: Callable[[bytes], Any] = self._decode if encoding == "utf-8" else self._decode_encoded
         self._lines = Lines(place)
         try:
             self._look_at_head()
@@ -43,39 +46,49 @@ class JsonlReader:
     def read(self, size: int) -> Page | None:
         """Return the next page, or None at the end of the file."""
         page = Page([], [])
-        before = self._line
+        before = number = self._line
+        decode, name, keys, key = self._decode_line, self._name, self._key, ""
         for line in islice(self._stream, size):
-            self._line += 1
-            if not line.isspace():
-                self._add(page, line)
-        if self._line == before:
+            number += 1
+            try:
+                data = decode(line)
+            except _BAD_LINE:
+                data = None
+            where = f"{name}:{number}"
+            if type(data) is not dict:
+                self._set_aside(page, line, where)
+                continue
+            if keys:
+                try:
+                    key = make_key([data.get(one) for one in keys])
+                except ValueError as error:
+                    page.rejects.append(reject_key(where, _show(line), error, keys))
+                    continue
+            page.records.append(Record(key, data, where))
+        self._line = number
+        if number == before:
             return None
-        page.cursor = self._bookmark.place(self._line)
+        page.cursor = self._bookmark.place(number)
         return page
 
-    def _add(self, page: Page, line: bytes) -> None:
-        where = f"{self._name}:{self._line}"
-        data = self._parse(line, where)
-        if isinstance(data, Reject):
-            page.rejects.append(data)
-            return
-        try:
-            page.records.append(Record(make_key([data.get(name) for name in self._key]), data, where))
-        except ValueError as error:
-            page.rejects.append(reject_key(where, _show(line), error, self._key))
+    def _set_aside(self, page: Page, line: bytes, where: str) -> None:
+        """Keep a line that holds no object, with the reason; an empty one is nothing."""
+        if not line.isspace():
+            page.rejects.append(self._refuse(line, where))
 
-    def _parse(self, line: bytes, where: str) -> dict[str, Any] | Reject:
+    def _decode_encoded(self, line: bytes) -> Any:
+        return self._decode(line.decode(self._encoding))
+
+    def _refuse(self, line: bytes, where: str) -> Reject:
         try:
-            data = self._decode(line if self._encoding == "utf-8" else line.decode(self._encoding))
+            data = self._decode_line(line)
         except UnicodeDecodeError:
             message = f"the line is not {_bad_byte(line, self._encoding)}"
             return reject(where, _show(line), "input.bad-bytes", message, "Repair the line, or set `encoding:`.")
         except (msgspec.DecodeError, RecursionError) as error:
             return reject(where, _show(line), "input.bad-json", f"the line is not JSON: {error}", "Repair the line.")
-        if not isinstance(data, dict):
-            message = f"the line holds {type(data).__name__}, not an object"
-            return reject(where, _show(line), "input.bad-json", message, 'Write one {"column": value, …} per line.')
-        return data
+        message = f"the line holds {type(data).__name__}, not an object"
+        return reject(where, _show(line), "input.bad-json", message, 'Write one {"column": value, …} per line.')
 
     def _look_at_head(self) -> None:
         """Raise `InputError` when the first lines show that no line can be a record."""
@@ -89,7 +102,10 @@ class JsonlReader:
             )
         names: dict[str, None] = {}
         for line in head.splitlines():
-            data = self._parse(line, "")
+            try:
+                data = self._decode_line(line)
+            except _BAD_LINE:
+                continue
             if isinstance(data, dict):
                 names.update(dict.fromkeys(data))
         if names:
