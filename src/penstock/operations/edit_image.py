@@ -12,7 +12,7 @@ from pydantic import AliasChoices, Field, model_validator
 from penstock.base.errors import InputError
 from penstock.operations.declare import Asker, ModelChoice, Operation
 from penstock.operations.files import Fetch, MaskFile, PictureFile, load_files
-from penstock.operations.media import has_alpha, measure_picture
+from penstock.operations.media import RED_SQUARE, has_alpha, measure_picture
 from penstock.operations.pictures import SECONDS, SOURCE_TOKENS, Look, Order, Pictures, read_pictures
 from penstock.runtime.ask import Answer, Ask
 from penstock.vendor.tokens import count_tokens
@@ -77,9 +77,9 @@ def _set_fidelity(order: Order, input: Input) -> None:
         return
     taken = _FIDELITY.get(model.id, ())
     if wished in taken or not model.known:
-        order.body["input_fidelity"] = wished
+        order.set("input_fidelity", "fidelity", wished)
     elif taken or wished == "low":
-        order.give_up("fidelity", f"{model.id} does not take {wished}", "left out")
+        order.give_up("fidelity", f"{model.id} does not take {wished}")
 
 
 def check_mask(input: Input) -> None:
@@ -110,11 +110,6 @@ def read(input: Input, answer: Answer) -> Output:
     return Output(**dict(read_pictures(input, answer)))
 
 
-_EXAMPLE = (
-    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAFklEQVR42mM4oaFBEmIY1TCqYfhqAAB8MxgQ+iSj5QAAAABJRU5ErkJggg=="
-)
-"""A red square."""
-
 OPERATION = Operation(
     module=__name__,
     version=1,
@@ -127,6 +122,6 @@ OPERATION = Operation(
     example={
         "text": "Paint it blue",
         "quality": "low",
-        "images": [f"data:image/png;base64,{_EXAMPLE}"],
+        "images": [f"data:image/png;base64,{RED_SQUARE}"],
     },
 )

@@ -25,6 +25,10 @@ EXTENSIONS = {
     "text/vtt": "vtt",
 }
 """Ending of a file name, by media type."""
+RED_SQUARE = (
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAFklEQVR42mM4oaFBEmIY1TCqYfhqAAB8MxgQ+iSj5QAAAABJRU5ErkJggg=="
+)
+"""A picture for examples, as base64."""
 _SAME = {"image/jpeg": ("jpeg",), "audio/mpeg": ("mpga", "mpeg"), "audio/mp4": ("mp4",), "video/mp4": ("m4a",)}
 _BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),

@@ -10,15 +10,16 @@ import base64
 import binascii
 import math
 import re
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import AliasChoices, Field
 
-from penstock.base.errors import InputError, OutputError
+from penstock.base.errors import OutputError
 from penstock.base.types import Usage
 from penstock.operations.declare import Fields, ModelChoice
 from penstock.operations.files import MadeFile, made_file
 from penstock.operations.media import EXTENSIONS, sniff
+from penstock.operations.request import Request
 from penstock.runtime.ask import Answer
 from penstock.vendor.models import Model
 
@@ -33,7 +34,7 @@ _TOKENS = {
     "tall": {"low": 167, "medium": 1_367, "high": 5_500},
     "old": {"low": 282, "medium": 1_063, "high": 4_160},
 }
-"""Output tokens by the published prices per picture: gpt-image-2 at 1024 by 1024 and by 1536, older ones at the first."""
+"""Output tokens by the published prices per picture: gpt-image-2 at 1024 by 1024 and by 1536, older ones the first."""
 _ABOVE_HIGH = {"xhigh": 2, "max": 4}
 """How many times the tokens of high these are taken to use; nothing is published."""
 SOURCE_TOKENS = 6_500
@@ -77,39 +78,20 @@ class Pictures(Fields):
     """The model that answered."""
 
 
-class Order:
-    """The fields of a request for pictures, with what was not honoured as wished."""
+class Order(Request):
+    """A request for pictures."""
 
     def __init__(self, look: Look, choice: ModelChoice) -> None:
         """Translate the wishes; raises `InputError` for what a strict call cannot honour."""
+        super().__init__(choice, "image", prompt=look.text)
         self.look = look
-        self.choice = choice
-        self.model = choice.model
-        self.warnings: list[str] = []
-        self.body: dict[str, Any] = {"model": choice.model.id, "prompt": look.text}
         if look.copies > 1:
-            self._set("n", "copies", look.copies)
+            self.set("n", "copies", look.copies)
         self._set_size()
         self._set_quality()
         self._set_format()
         if look.moderation != "auto":
-            self._set("moderation", "moderation", look.moderation)
-
-    def give_up(self, name: str, why: str, instead: str) -> None:
-        """Refuse a wish that cannot be honoured, or say what happens instead."""
-        if self.choice.strict:
-            raise InputError(
-                f"{name} cannot be honoured: {why}",
-                code="parameters.not-taken",
-                hint=f"Leave {name} out, choose another model, or call without strict: {instead}.",
-            )
-        self.warnings.append(f"{name}: {why}; {instead}")
-
-    def _set(self, parameter: str, name: str, value: Any) -> None:
-        if parameter in self.choice.refused:
-            self.give_up(name, f"{self.model.id} refused it", "left out")
-        else:
-            self.body[parameter] = value
+            self.set("moderation", "moderation", look.moderation)
 
     def _set_size(self) -> None:
         wished = self.look.size
@@ -118,7 +100,7 @@ class Order:
         taken = fit_size(wished, self.model)
         if taken != wished:
             self.give_up("size", f"{self.model.id} does not make {wished}", f"{taken} is used")
-        self._set("size", "size", taken)
+        self.set("size", "size", taken)
 
     def _set_quality(self) -> None:
         wished = {"standard": "medium", "hd": "high"}.get(self.look.quality, self.look.quality)
@@ -128,20 +110,20 @@ class Order:
             self.give_up("quality", f"{self.model.id} does not take {wished}", "high is used")
             wished = "high"
         if wished != "auto":
-            self._set("quality", "quality", wished)
+            self.set("quality", "quality", wished)
 
     def _set_format(self) -> None:
         look = self.look
         if look.format != "png":
-            self._set("output_format", "format", look.format)
+            self.set("output_format", "format", look.format)
         if look.compression is not None and look.format in ("webp", "jpeg"):
-            self._set("output_compression", "compression", look.compression)
+            self.set("output_compression", "compression", look.compression)
         elif look.compression is not None:
-            self.give_up("compression", f"{look.format} is not compressed this way", "left out")
+            self.give_up("compression", f"{look.format} is not compressed this way")
         if look.background == "transparent" and look.format not in ("png", "webp"):
             self.give_up("background", f"{look.format} is never transparent", "opaque is used")
         elif look.background != "auto":
-            self._set("background", "background", look.background)
+            self.set("background", "background", look.background)
 
     def most(self, prompt_tokens: int, sources: int = 0) -> Usage:
         """Return the most that the pictures use; where the model chooses, it is taken to choose the dearest."""

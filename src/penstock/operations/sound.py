@@ -46,6 +46,12 @@ def measure_seconds(data: bytes) -> float:
     return seconds if seconds > 0 else len(data) / SLOWEST_BYTES
 
 
+def make_silence(seconds: float, hertz: int = 2_000) -> bytes:
+    """Return a short WAV in which nothing is heard."""
+    form = struct.pack("<HHIIHH", 1, 1, hertz, hertz, 1, 8)
+    return _write_wav(form, b"\x80" * int(seconds * hertz))
+
+
 def join_sound(kind: str, parts: Sequence[bytes]) -> bytes:
     """Return parts of one speech as one file of their kind (`JOINABLE`); raises `ValueError` where they differ."""
     if len(parts) == 1:
@@ -78,7 +84,10 @@ def _join_wav(parts: Sequence[bytes]) -> bytes:
     waves = [_read_wav(part) for part in parts]
     if len({wave.form for wave in waves}) != 1 or not waves[0].form:
         raise ValueError("the parts are sampled differently")
-    form, sound = waves[0].form, b"".join(wave.sound for wave in waves)
+    return _write_wav(waves[0].form, b"".join(wave.sound for wave in waves))
+
+
+def _write_wav(form: bytes, sound: bytes) -> bytes:
     sound += b"\0" * (len(sound) % 2)
     body = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(sound)) + sound
     return b"RIFF" + struct.pack("<I", len(body)) + body
