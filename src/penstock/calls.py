@@ -16,6 +16,7 @@ from penstock.base.errors import FixError, InputError, PenstockError
 from penstock.base.types import DOLLAR, Money, to_money
 from penstock.operations.catalogue import all_operations, find_operation
 from penstock.operations.declare import Fields, ModelChoice, Operation
+from penstock.operations.files import NO_PATHS, Fetch, FilePolicy
 from penstock.operations.result import Result, describe_result
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.call import Caller
@@ -66,13 +67,27 @@ class Preview(msgspec.Struct, frozen=True):
 class Operations:
     """The operations of one workspace; each is also a method, `analyze-sentiment` as `analyze_sentiment`."""
 
-    def __init__(self, caller: Caller, book: Book, clock: Clock, label: str = "") -> None:
-        """Call over `caller`; what is bought is booked as the flow `label`."""
+    def __init__(
+        self,
+        caller: Caller,
+        book: Book,
+        clock: Clock,
+        label: str = "",
+        *,
+        fetch: Fetch,
+        files: FilePolicy = NO_PATHS,
+    ) -> None:
+        """Call over `caller`; what is bought is booked as the flow `label`.
+
+        `fetch` gets files behind URLs; `files` says which paths may be read.
+        """
         self._caller = caller
         self._book = book
         self._settings = book.settings
         self._clock = clock
         self._label = label
+        self._fetch = fetch
+        self._files = files
         self._streams: set[asyncio.Task[Result]] = set()
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Result]]:
@@ -89,11 +104,18 @@ class Operations:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(entry.name.replace("-", "_") for entry in all_operations())]
 
-    def under(self, label: str, budget: float | None) -> Operations:
-        """Return the same operations with all of their calls booked as the flow `label`, `budget` dollars at most."""
+    def reading(self, files: FilePolicy) -> Operations:
+        """Return the same operations for a caller who may read other paths."""
+        return Operations(self._caller, self._book, self._clock, self._label, fetch=self._fetch, files=files)
+
+    def under(self, label: str, budget: float | None, files: FilePolicy = NO_PATHS) -> Operations:
+        """Return the same operations with all of their calls booked as the flow `label`, `budget` dollars at most.
+
+        Paths are read as `files` allows: as a rule not at all.
+        """
         if budget is not None:
             self._caller.ledger.budgets[f"flow:{label}"] = check_budget(budget)
-        return Operations(self._caller, self._book, self._clock, label)
+        return Operations(self._caller, self._book, self._clock, label, fetch=self._fetch, files=files)
 
     def choose(self, kind: Kind = "chat", options: CallOptions = CallOptions()) -> ModelChoice:  # noqa: B008
         """Return the model that answers, and over which connection: those wished for, else those of the settings."""
@@ -109,7 +131,15 @@ class Operations:
             responses=connection.speaks == "responses",
             strict=options.strict,
             instead_of="" if found is wished else wished.id,
+            writer=self._find_model("chat", None, connection) if kind == "transcription" else None,
         )
+
+    async def _read(self, operation: Operation[Any, Any], values: Mapping[str, Any]) -> Any:
+        """Return the input with its files: those of paths that may be read, those of URLs fetched."""
+        parsed = await asyncio.to_thread(operation.parse, values, self._files) if operation.load else None
+        if parsed is None or operation.load is None:
+            return operation.parse(values)
+        return await operation.load(parsed, self._fetch)
 
     def _find_model(self, kind: Kind, name: str | None, connection: Connection) -> Model:
         if kind == "unknown":  # the operation has none, or its input names it
@@ -160,7 +190,7 @@ class Operations:
         self, name: str, values: Mapping[str, Any], options: CallOptions, listen: Listen | None = None
     ) -> Result:
         operation = find_operation(name)
-        parsed, choice = operation.parse(values), self.choose(operation.kind, options)
+        parsed, choice = await self._read(operation, values), self.choose(operation.kind, options)
         speaker = Speaker(listen, operation.streams(parsed)) if listen and operation.streams else None
         asker = self._asker(options, speaker.hear if speaker else None)
         done = await operation.perform(asker, parsed, choice, interactive=True, speaker=speaker)
@@ -198,7 +228,7 @@ class Operations:
         async def one(key: str, values: Mapping[str, Any]) -> None:
             async with slots:
                 try:
-                    done = await operation.perform(asker, operation.parse(values), choice)
+                    done = await operation.perform(asker, await self._read(operation, values), choice)
                 except PenstockError as error:
                     if error.recovery == "stop":
                         raise
@@ -215,7 +245,7 @@ class Operations:
         """Return what would be sent; sends nothing."""
         operation: Operation[Any, Any] = find_operation(name)
         choice = self.choose(operation.kind, options)
-        prepared = operation.prepare(operation.parse(values), choice)
+        prepared = operation.prepare(operation.parse(values, self._files), choice)
         if isinstance(prepared, Fields):
             return Preview(operation.name, "", "", "", {}, (), 0, 0, 0.0, 0.0, ("no call is needed",))
         ask: Ask = prepared

@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 from penstock.base.addresses import find_public_addresses
 from penstock.base.clock import Clock
-from penstock.base.errors import PenstockError, SettingsError
+from penstock.base.errors import InputError, PenstockError, SettingsError
 from penstock.base.settings import Settings
 from penstock.base.types import Finding
 from penstock.runtime import checks
 from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.connections import Book, Connection
 from penstock.runtime.endpoint_check import check_endpoint, label_of
+from penstock.runtime.fetch import Fetcher
 from penstock.runtime.keys import read_key, read_secret
 from penstock.runtime.radar import SANDBOX_HOST
 from penstock.vendor.ads import Ads
@@ -179,6 +180,19 @@ class Vendors:
             key_header=connection.key_header,
             deployments=names,
         )
+
+    async def fetch_file(self, url: str, most_bytes: int) -> bytes:
+        """Return the file behind a public URL; in the sandbox nothing outside is asked for.
+
+        Raises `InputError` for what cannot be fetched, `SettingsError` for an address that is not public.
+        """
+        if self.is_sandbox:
+            raise InputError(
+                "the sandbox fetches nothing from outside",
+                code="file.not-fetched",
+                hint="Give the file itself: a path, base64 or a data URL.",
+            )
+        return await Fetcher().fetch(url, most_bytes)
 
     def open_brevo(self, name: str = "brevo") -> BrevoCaller:
         """Return the one paced connection to a Brevo account; raises `SettingsError` when the key is missing."""

@@ -32,6 +32,7 @@ from penstock.flows.plan import Plan, Planner
 from penstock.flows.sample import check_samples, kinds_of, read_samples
 from penstock.flows.state import FlowState, list_runs
 from penstock.operations.declare import ModelChoice
+from penstock.operations.files import ANY_PATH
 from penstock.runtime import checks
 from penstock.runtime.answers import Answers
 from penstock.runtime.batches import Batches
@@ -142,7 +143,8 @@ class Workspace:
             clock=self.clock,
         )
         self.batches = Batches(self.store, self.caller, self.clock)
-        self.operations = Operations(self.caller, self.vendors.book, self.clock)
+        fetch = self.vendors.fetch_file
+        self.operations = Operations(self.caller, self.vendors.book, self.clock, fetch=fetch, files=ANY_PATH)
         self._closing.push_async_callback(self.operations.close)
 
     def _models_file(self) -> Path | None:

@@ -256,7 +256,7 @@ def _save(value: Any, names: Any) -> Any:
     if not {"media_type", "base64"} <= value.keys():
         return {name: _save(part, names) for name, part in value.items()}
     content = base64.b64decode(value["base64"])
-    path = names(value["media_type"])
+    path = names(value["media_type"], str(value.get("name") or ""))
     path.write_bytes(content)
     rest = {name: part for name, part in value.items() if name != "base64"}
     return {**rest, "path": str(path), "bytes": len(content)}
@@ -265,8 +265,8 @@ def _save(value: Any, names: Any) -> Any:
 def _free_names(save: Path | None, operation: str) -> Any:
     """Return a function that names the next file: the wished path first, never one that exists already."""
 
-    def name(media_type: str) -> Path:
-        suffix = mimetypes.guess_extension(media_type) or ".bin"
+    def name(media_type: str, own: str) -> Path:
+        suffix = Path(own).suffix or mimetypes.guess_extension(media_type) or ".bin"
         wanted = save or Path(f"penstock-{operation}{suffix}")
         path, number = wanted, 1
         while path.exists():

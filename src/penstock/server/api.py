@@ -12,6 +12,7 @@ from starlette.responses import Response
 from penstock.base.errors import InputError
 from penstock.calls import CallOptions, Piece, Preview, parse_options
 from penstock.operations.catalogue import Entry, all_operations, find_operation
+from penstock.operations.files import NO_PATHS
 from penstock.operations.result import Result
 from penstock.server.doors import UPLOAD_LIMIT, Call, Door, reply, wrong_media_type
 from penstock.server.sse import QUIET_SECONDS, Event, stream
@@ -27,6 +28,7 @@ class Api:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
+        self._operations = workspace.operations.reading(NO_PATHS)
 
     def doors(self) -> Iterator[Door]:
         """Yield the routes; each operation has its own."""
@@ -86,11 +88,11 @@ class Api:
         name, values, options = await _read(call)
         if "text/event-stream" in call.request.headers.get("accept", ""):
             return await self._stream(name, values, options)
-        return reply(await self._workspace.operations.call(name, values, options))
+        return reply(await self._operations.call(name, values, options))
 
     async def _stream(self, name: str, values: dict[str, Any], options: CallOptions) -> Response:
         """Answer with events as they come; what goes wrong soon, before the first one, has a status of its own."""
-        clock, parts = self._workspace.clock, self._workspace.operations.stream(name, values, options)
+        clock, parts = self._workspace.clock, self._operations.stream(name, values, options)
         first = asyncio.ensure_future(anext(parts))
         quiet = asyncio.ensure_future(clock.sleep(QUIET_SECONDS))
         try:
@@ -103,7 +105,7 @@ class Api:
 
     async def _preview(self, call: Call) -> Response:
         name, values, options = await _read(call)
-        return reply(self._workspace.operations.preview(name, values, options))
+        return reply(self._operations.preview(name, values, options))
 
 
 async def _events(
