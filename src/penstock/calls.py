@@ -136,9 +136,9 @@ class Operations:
 
     async def _read(self, operation: Operation[Any, Any], values: Mapping[str, Any]) -> Any:
         """Return the input with its files: those of paths that may be read, those of URLs fetched."""
-        parsed = await asyncio.to_thread(operation.parse, values, self._files) if operation.load else None
-        if parsed is None or operation.load is None:
+        if operation.load is None:
             return operation.parse(values)
+        parsed = await asyncio.to_thread(operation.parse, values, self._files)
         return await operation.load(parsed, self._fetch)
 
     def _find_model(self, kind: Kind, name: str | None, connection: Connection) -> Model:
