@@ -46,8 +46,8 @@ class Voice(Fields):
 class Input(Fields):
     """What to listen to, and how to write it down."""
 
-    file: RecordingFile
-    """The recording: flac, m4a, mp3, mp4, mpeg, ogg, wav or webm, up to 25 MB; a path, URL, base64 or data URL."""
+    recording: RecordingFile = Field(validation_alias=AliasChoices("recording", "file"))
+    """The sound: flac, m4a, mp3, mp4, mpeg, ogg, wav or webm, up to 25 MB; a path, URL, base64 or data URL."""
     format: Literal["text", "segments", "words", "srt", "vtt", "speakers"] = "text"
     """What is wanted: plain text, sentences or words with their times, subtitles, or who says what."""
     languages: list[str] = Field(default=[], validation_alias=AliasChoices("languages", "language"))
@@ -106,7 +106,7 @@ def prepare(input: Input, choice: ModelChoice) -> Ask:
     _set_speakers(request, input)
     if input.temperature is not None:
         request.set("temperature", "temperature", input.temperature)
-    return ask_to_hear(OPERATION, "/audio/transcriptions", input.file, request)
+    return ask_to_hear(OPERATION, "/audio/transcriptions", input.recording, request)
 
 
 def ask_to_hear(operation: Operation[Any, Any], path: str, file: File, request: Request) -> Ask:
@@ -248,5 +248,5 @@ OPERATION = Operation(
     read=read,
     kind="transcription",
     load=load_files,
-    example={"file": f"data:audio/wav;base64,{base64.b64encode(make_silence(0.2)).decode()}"},
+    example={"recording": f"data:audio/wav;base64,{base64.b64encode(make_silence(0.2)).decode()}"},
 )

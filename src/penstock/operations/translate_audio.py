@@ -28,8 +28,8 @@ _DIRECT = "audio/translations"
 class Input(Fields):
     """What to listen to, and what to translate it into."""
 
-    file: RecordingFile
-    """The recording: flac, m4a, mp3, mp4, mpeg, ogg, wav or webm, up to 25 MB; a path, URL, base64 or data URL."""
+    recording: RecordingFile = Field(validation_alias=AliasChoices("recording", "file"))
+    """The sound: flac, m4a, mp3, mp4, mpeg, ogg, wav or webm, up to 25 MB; a path, URL, base64 or data URL."""
     to: str = Field(default="en", min_length=2)
     """Language to translate into, such as `de`, `pt-BR` or German."""
     context: str = Field(default="", validation_alias=AliasChoices("context", "prompt"))
@@ -71,11 +71,11 @@ def prepare(input: Input, choice: ModelChoice) -> Ask:
         request.set("prompt", "context", input.context)
     if input.glossary:
         request.give_up("glossary", f"{choice.model.id} translates by itself")
-    return transcribe.ask_to_hear(_ONE, f"/{_DIRECT}", input.file, request)
+    return transcribe.ask_to_hear(_ONE, f"/{_DIRECT}", input.recording, request)
 
 
 def _to_hear(input: Input) -> transcribe.Input:
-    return transcribe.Input(file=input.file, context=input.context)
+    return transcribe.Input(recording=input.recording, context=input.context)
 
 
 def _explain(choice: ModelChoice) -> str:
@@ -123,6 +123,6 @@ _ONE = Operation(
     read=read,
     kind="transcription",
     load=load_files,
-    example={"file": f"data:audio/wav;base64,{base64.b64encode(make_silence(0.2)).decode()}", "to": "de"},
+    example={"recording": f"data:audio/wav;base64,{base64.b64encode(make_silence(0.2)).decode()}", "to": "de"},
 )
 OPERATION = replace(_ONE, work=work)
