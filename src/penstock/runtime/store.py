@@ -32,8 +32,9 @@ Row = tuple[Any, ...]
 
 BATCH_LIMIT = 4000
 """Items that share one transaction at most."""
-BUSY_FROM, GATHER_SECONDS = 4, 0.004
-"""After a transaction of so many items the next one waits so long for company; a single caller never waits."""
+BUSY_FROM, GATHER_SECONDS = 4, 0.012
+"""After a transaction of so many items the next one waits so long for company; a single caller never waits.
+A commit costs the processor as much as twenty rows in it."""
 _ATTEMPTS = 3
 _FIRST_MILLISECOND = 1_600_000_000_000
 
