@@ -6,7 +6,7 @@ call; a question that the model refuses is a value beside the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import fsum, isfinite
 from typing import Annotated, Any, Literal
@@ -58,9 +58,9 @@ class Choice(Fields):
     """Name that the answer carries."""
 
     @cached_property
-    def offered(self) -> frozenset[tuple[object, str | bool]]:
-        """The options with their types: the text "true" is not the answer yes."""
-        return frozenset((type(option.value), option.value) for option in self.choices)
+    def offered(self) -> frozenset[str | bool]:
+        """The options; the text "true" is not the answer yes."""
+        return frozenset(option.value for option in self.choices)
 
 
 class Level(Fields):
@@ -85,9 +85,9 @@ class Score(Fields):
     """Name that the answer carries."""
 
     @cached_property
-    def offered(self) -> frozenset[tuple[object, str]]:
+    def offered(self) -> frozenset[str | bool]:
         """The labels of the steps."""
-        return frozenset((str, level.label) for level in self.levels)
+        return frozenset(level.label for level in self.levels)
 
 
 Question = Annotated[Predicate | Choice | Score, Field(discriminator="type")]
@@ -321,8 +321,9 @@ def read_answers(content: Any) -> list[AnswerRead]:
         answers: list[AnswerRead] = msgspec.convert(raw, list[AnswerRead])
     except msgspec.ValidationError as error:
         raise OutputError(f"the answers have a wrong shape: {error}", code="output.shape") from None
-    if not all(isfinite(answer.score) for answer in answers if isinstance(answer, ScoreRead)):
-        raise OutputError("the answers have a wrong shape: a score is not a number", code="output.shape")
+    for answer in answers:
+        if isinstance(answer, ScoreRead) and not isfinite(answer.score):
+            raise OutputError("the answers have a wrong shape: a score is not a number", code="output.shape")
     return answers
 
 
@@ -339,33 +340,35 @@ def check_answers(questions: Sequence[Predicate | Choice | Score], answers: Sequ
 def _find_problem(question: Predicate | Choice | Score, answer: AnswerRead) -> str:
     if question.name and answer.name != question.name:
         return f"is named {answer.name!r}, not {question.name!r}"
-    if isinstance(answer, RefusalRead):
+    if (isinstance(answer, PredicateRead) and question.type == "predicate") or isinstance(answer, RefusalRead):
         return ""
     kind = answer.__struct_config__.tag
     if kind != question.type:
         return f"is a {kind} to a {question.type} question"
     if isinstance(question, Choice) and isinstance(answer, ChoiceRead):
-        given = [((type(part.value), part.value), part.probability) for part in answer.probabilities]
-        return _check_chances(given, question.offered) or _check_chosen(
-            (type(answer.choice), answer.choice), dict(given)
+        chances = {part.value: part.probability for part in answer.probabilities}
+        return _check_chances(chances, len(answer.probabilities), question.offered) or _check_chosen(
+            answer.choice, chances
         )
     if isinstance(question, Score) and isinstance(answer, ScoreRead):
-        given = [((str, part.label), part.probability) for part in answer.probabilities]
-        return _check_chances(given, question.offered)
+        steps = {part.label: part.probability for part in answer.probabilities}
+        return _check_chances(steps, len(answer.probabilities), question.offered)
     return ""
 
 
-def _check_chances(given: list[tuple[Any, float]], offered: frozenset[Any]) -> str:
-    if len(given) != len(offered) or {option for option, _ in given} != offered:
+def _check_chances(chances: Mapping[Any, float], count: int, offered: frozenset[str | bool]) -> str:
+    """Check `count` probabilities; one that came twice leaves fewer in `chances`."""
+    if count != len(offered) or chances.keys() != offered:
         return "has probabilities for other options than were offered"
-    total = fsum(probability for _, probability in given)
+    total = fsum(chances.values())
     return "" if abs(total - 1) <= SUM_TOLERANCE else f"has probabilities that add up to {total:.3f}"
 
 
-def _check_chosen(chosen: Any, given: dict[Any, float]) -> str:
-    if chosen not in given:
+def _check_chosen(chosen: Any, chances: Mapping[Any, float]) -> str:
+    if chosen not in chances:
         return "chooses something that was not offered"
-    return "" if given[chosen] + SUM_TOLERANCE >= max(given.values()) else "does not choose the most probable option"
+    is_top = chances[chosen] + SUM_TOLERANCE >= max(chances.values())
+    return "" if is_top else "does not choose the most probable option"
 
 
 OPERATION = Operation(
