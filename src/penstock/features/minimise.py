@@ -78,7 +78,7 @@ def _replace(text: str, values: list[tuple[str, str]]) -> str:
     if "?" in text or "#" in text:
         text = _URL.sub(r"\1 [link]", text)
     digits = len(_DIGIT.findall(text))
-    if digits >= 4 or text.count(":") >= 2:
+    if (digits >= 4 and text.count(".") >= 3) or text.count(":") >= 2:
         text = _IP.sub(lambda match: "[ip]" if _is_ip(match[0]) else match[0], text)
     if digits >= 2:
         text = _IBAN.sub(_name_iban, text)

@@ -40,6 +40,8 @@ def clean(text: str) -> str:
     Tabs become spaces, three or more line breaks two, other runs of blanks one.
     """
     if text.isascii():
+        if "  " not in text and text.isprintable():
+            return text.strip()
         text = _CONTROL.sub("", _BREAKS.sub("\n", text)) if _CONTROL.search(text) else text
     else:
         text = _HIDDEN.sub("", unicodedata.normalize("NFKC", _HIDDEN.sub("", _BREAKS.sub("\n", text))))
