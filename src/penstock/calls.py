@@ -171,20 +171,21 @@ class Operations:
         work = asyncio.create_task(self._call(name, values, options, said.put_nowait))
         work.add_done_callback(lambda _: said.put_nowait(""))
         self._streams.add(work)
+        work.add_done_callback(self._streams.discard)
         try:
             while text := await said.get():
                 yield Piece(text)
             yield work.result()
         finally:
-            self._streams.discard(work)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
     async def close(self) -> None:
         """Cut off the streams that nobody ended."""
-        for work in self._streams:
+        streams = tuple(self._streams)
+        for work in streams:
             work.cancel()
-        await asyncio.gather(*self._streams, return_exceptions=True)
+        await asyncio.gather(*streams, return_exceptions=True)
 
     async def _call(
         self, name: str, values: Mapping[str, Any], options: CallOptions, listen: Listen | None = None
