@@ -39,7 +39,7 @@ class Call:
     @property
     def query(self) -> Mapping[str, str]:
         """What stands behind the question mark."""
-        return self.request.query_params
+        return self.request.query_params if self.request.scope["query_string"] else {}
 
     @property
     def media_type(self) -> str:

@@ -185,13 +185,14 @@ def _answer(taken: Sequence[Taken]) -> Response:
 
 def _read_records(call: Call) -> list[dict[str, Any] | Problem]:
     """Return the records of a body, with the reason in the place of each that is none."""
-    if call.media_type in LINES:
+    media_type = call.media_type
+    if media_type in LINES:
         found = _read_lines(call.body)
-    elif call.media_type in ("application/json", ""):
+    elif media_type in ("application/json", ""):
         value = decode(call.body)
         found = value if isinstance(value, list) else [value]
     else:
-        raise wrong_media_type(call.media_type, f"application/json, or {LINES[0]} for one JSON object a line")
+        raise wrong_media_type(media_type, f"application/json, or {LINES[0]} for one JSON object a line")
     if not found:
         raise InputError("the request holds no record", code="request.empty", hint="Send at least one JSON object.")
     if len(found) > MOST_EVENTS:
