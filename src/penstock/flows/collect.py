@@ -16,7 +16,8 @@ from penstock.flows.model import Flow
 from penstock.flows.plan import Planner
 from penstock.flows.roads import Road, load_mode, save_mode
 from penstock.flows.state import FlowState
-from penstock.runtime.batches import FIRST_POLL, LONGEST_POLL, Batches
+from penstock.runtime.batch_errand import FIRST_POLL, LONGEST_POLL
+from penstock.runtime.batches import Batches
 from penstock.runtime.modes import make_mode, read_by
 from penstock.runtime.progress import Progress
 
@@ -49,6 +50,7 @@ class Collecting:
         Raises what concerns the whole run, and the reason of `stop`.
         """
         road, progress = self.road, self.progress
+        await road.batches.forget_earlier(self.run, self.flow.name)
         counts = await road.batches.count(self.run)
         road.has_lines = len(counts) > 1
         if counts.get("batched") or counts.get("waiting"):  # an earlier process left them

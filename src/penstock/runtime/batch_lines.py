@@ -255,3 +255,10 @@ def end_lines(tx: Tx, items: Sequence[Sequence[End]]) -> list[None]:
         ],
     )  # fmt: skip
     return [None] * len(items)
+
+
+def run_named(tx: Tx, items: Sequence[tuple[str, dict[str, Any]]]) -> list[None]:
+    """Run one named statement for each item."""
+    for name, values in items:
+        tx.run(name, values)
+    return [None] * len(items)

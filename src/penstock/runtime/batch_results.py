@@ -18,14 +18,21 @@ from penstock.vendor.openai_batches import Fault, Row
 TIER = "batch"
 MOST_ATTEMPTS = 2
 """Batches that may fail a request before it is bought live, where an error is sorted more finely."""
+_FOR_ALL = ("openai.model-not-found", "openai.deployment-missing", "openai.endpoint-missing")
 _LIMIT = re.compile(r"(?i)limit:?\s*([\d,_]+)")
 
 
-def read_end(caller: Caller, batch: BatchRow, sent: Sent, row: Row | None, at: float, attempt: int) -> End:
-    """Return how a request ended; without a `row` nothing was said of it. `attempt` counts against `MOST_ATTEMPTS`."""
+def read_end(
+    caller: Caller, batch: BatchRow, sent: Sent, row: Row | None, at: float, attempt: int, *, is_unknown: bool = False
+) -> End:
+    """Return how a request ended; without a `row` nothing was said of it. `attempt` counts against `MOST_ATTEMPTS`.
+
+    `is_unknown` says that it may have been billed all the same.
+    """
     if row is None or row.unserved:
         code = row.unserved if row is not None else "batch.no-line"
-        settlement = Settlement(reservation_of(sent, batch), "failed", at, problem=code)
+        is_held = row is None and is_unknown
+        settlement = Settlement(reservation_of(sent, batch), "unknown" if is_held else "failed", at, problem=code)
         failed = 0 if row is not None and row.unserved == "batch_cancelled" else attempt
         return End(sent.number, _next(sent, failed), settlement=settlement, failed=failed)
     exchange = row.exchange
@@ -36,8 +43,11 @@ def read_end(caller: Caller, batch: BatchRow, sent: Sent, row: Row | None, at: f
         reservation_of(sent, batch), "failed", at, cost, exchange.usage, exchange.model, TIER, exchange.request_id,
         exchange.error.code,
     )  # fmt: skip
-    if isinstance(exchange.error, RejectedError) and exchange.error.status != 422:
-        return End(sent.number, "refused", settlement=settlement, problem=exchange.error)
+    if isinstance(exchange.error, RejectedError):
+        if exchange.error.code in _FOR_ALL:  # it stops a run, which may go on when that was mended
+            return End(sent.number, "live", settlement=settlement)
+        if exchange.error.status != 422:
+            return End(sent.number, "refused", settlement=settlement, problem=exchange.error)
     failed = 0 if exchange.error.recovery == "stop" else attempt
     return End(sent.number, _next(sent, failed), settlement=settlement, failed=failed)
 

@@ -80,6 +80,9 @@ select state, count(*), coalesce(sum(used), 0) from batch_lines where run = :run
 -- name: drop_lines
 delete from batch_lines where run = :run and state <> 'batched';
 
+-- name: drop_earlier_lines
+delete from batch_lines where flow = :flow and run <> :run and state <> 'batched';
+
 -- name: save_mode
 insert into run_modes (run, mode) values (:run, :mode) on conflict (run) do update set mode = excluded.mode;
 
