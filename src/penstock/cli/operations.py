@@ -90,7 +90,13 @@ def _option(field: str, details: Mapping[str, Any]) -> click.Option:
         type=click.Choice(choices) if choices else types.get(kind, click.STRING),
         multiple=is_list,
         default=None,
-        metavar=None if choices or kind in types else "TEXT" if kind == "string" or is_list else "JSON|@FILE",
+        metavar=None
+        if choices or kind in types
+        else "TEXT|@FILE"
+        if is_list
+        else "TEXT"
+        if kind == "string"
+        else "JSON|@FILE",
         help=help_text
         + (f"  [default: {default}]" if isinstance(default, (str, int, float)) and default != "" else ""),
     )
@@ -130,7 +136,7 @@ def _read_value(field: str, details: Mapping[str, Any], value: Any) -> Any:
     """Return the value of an option: text as it is (`-` is standard input), other kinds from JSON."""
     kind = _kind(details)
     if isinstance(value, tuple):
-        return list(value)
+        return [text for given in value for text in _read_texts(field, given)]
     if kind == "string" and value == "-":
         return sys.stdin.read()
     if not isinstance(value, str) or kind == "string":
@@ -138,14 +144,32 @@ def _read_value(field: str, details: Mapping[str, Any], value: Any) -> Any:
     return read_json(field, value)
 
 
+def _read_texts(field: str, given: str) -> list[str]:
+    """Return a text as it is, or those of a file: `@FILE` is a JSON list of texts, else each line is one."""
+    if not given.startswith("@"):
+        return [given]
+    source = _read_file(field, given[1:])
+    if source.lstrip()[:1] != "[":
+        return source.removesuffix("\n").split("\n") if source else []
+    try:
+        return msgspec.json.decode(source, type=list[str])
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"{field}: {given[1:]} looks like JSON, but is no list of texts: {error}", code="input.json"
+        ) from None
+
+
+def _read_file(field: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "What begins with @ is a file; a text that begins so goes into a JSON file."
+        raise InputError(f"{field}: {path} cannot be read: {error}", code="input.file", hint=hint) from error
+
+
 def read_json(field: str, text: str) -> Any:
     """Decode JSON that was typed, or the file that `@` points to; raises `InputError`."""
-    source = text
-    if text.startswith("@"):
-        try:
-            source = Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{field}: {text[1:]} cannot be read: {error}", code="input.file") from error
+    source = _read_file(field, text[1:]) if text.startswith("@") else text
     try:
         return msgspec.json.decode(source)
     except msgspec.DecodeError as error:
