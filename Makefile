@@ -64,5 +64,6 @@ constraints:
 
 SIZES ?= 10000 100000 1000000 5000000
 bench-conversions: dev
-	$(BIN)/python benchmarks/conversions.py
+	$(BIN)/python benchmarks/conversions.py $(if $(KIT),--kit $(KIT))
+	$(BIN)/python benchmarks/conversions_http.py
 	$(BIN)/python benchmarks/conversions_pipeline.py --sizes $(SIZES)
