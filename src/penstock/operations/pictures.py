@@ -27,7 +27,7 @@ SECONDS = 300.0
 """How long an answer may take at least: two minutes are usual for large pictures of high quality."""
 
 _NAMED = {"1024x1024": (1024, 1024), "1536x1024": (1536, 1024), "1024x1536": (1024, 1536)}
-_SIZE = re.compile(r"(\d{2,5})x(\d{2,5})\Z")
+_SIZE = re.compile(r"([1-9]\d{1,4})x([1-9]\d{1,4})\Z")
 _EDGE, _LEAST_PIXELS, _MOST_PIXELS, _STEP = 3_840, 655_360, 8_294_400, 16
 _TOKENS = {
     "new": {"low": 200, "medium": 1_767, "high": 7_034},
@@ -49,7 +49,7 @@ class Look(Fields):
     """What the pictures show."""
     copies: int = Field(default=1, ge=1, le=10, validation_alias=AliasChoices("copies", "n"))
     """How many pictures of it, each different."""
-    size: str = Field(default="auto", pattern=r"^(auto|\d{2,5}x\d{2,5})$")
+    size: str = Field(default="auto", pattern=r"^(auto|[1-9]\d{1,4}x[1-9]\d{1,4})$")
     """Width and height in pixels, such as `1536x1024`; auto leaves it to the model."""
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] = "auto"
     """How much work goes into them, and money; standard and hd are the old words for medium and high."""
