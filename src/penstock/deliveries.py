@@ -76,6 +76,11 @@ class Deliveries:
             action_source=str(self._settings.get("conversions.action-source")),
         )
 
+    def check_default(self, mapping: Mapping) -> None:
+        """Raise `SettingsError` where events would go to the default connection, and its key or Pixel ID is missing."""
+        if mapping.plan.connection is None:
+            self._sender("conversions", "from the mapping" if mapping.plan.pixel is not None else "")
+
     # in
 
     async def accept(

@@ -11,6 +11,7 @@ from penstock.base.errors import FlowError, InputError, MappingError, SettingsEr
 from penstock.base.types import Sink, SnapshotSink, Source
 from penstock.flows.effects import find_match
 from penstock.flows.model import Flow, Target
+from penstock.runtime.store import Store
 from penstock.vendors import Vendors
 
 
@@ -57,9 +58,19 @@ async def _build_source(vendors: Vendors, flow: Flow, kind: str, options: Mappin
     return BrevoContacts(caller, await read_account(caller), **known)
 
 
-async def open_sink(vendors: Vendors, flow: Flow, target: Target) -> Sink | SnapshotSink:
-    """Open the sink of a target."""
+async def open_sink(vendors: Vendors, flow: Flow, target: Target, store: Store) -> Sink | SnapshotSink:
+    """Open the sink of a target; what is sent later waits in `store`."""
     part = target.part
+    if target.kind == "conversions":
+        from penstock.deliveries import Deliveries
+        from penstock.event_sink import EventSink, load_events_mapping
+
+        deliveries = Deliveries(store, vendors.clock, vendors.settings, vendors)
+        name = str(part.mapping)
+        path = flow.folder / name
+        place = flow.document.place(("sink", "conversions", "mapping"))
+        mapping = load_events_mapping(deliveries, str(path) if path.suffix in (".yaml", ".yml") else name, place)
+        return EventSink(deliveries, mapping, name, flow.name)
     if target.kind == "files":
         from penstock.data.files import files_sink
 

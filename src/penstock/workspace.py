@@ -198,7 +198,7 @@ class Workspace:
         source = await open_source(vendors, flow, flow.source_kind, flow.source_options, "source")
         if vendors.account is not None and not vendors.account.contacts:
             await fill_sandbox(vendors.account, flow, source)
-        sinks = [(target, await open_sink(vendors, flow, target)) for target in flow.targets]
+        sinks = [(target, await open_sink(vendors, flow, target, self.store)) for target in flow.targets]
         for opened in (source, *joins.values()):
             self._closing.push_async_callback(opened.close)
         for _, sink in sinks:

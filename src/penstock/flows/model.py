@@ -22,10 +22,13 @@ from penstock.runtime.modes import read_by
 SOURCES = ("files", "sql", "brevo")
 SINKS: Mapping[str, tuple[str, ...]] = {
     "brevo": ("match", "attributes", "event", "create-contacts", "connection"),
+    "conversions": ("match", "columns", "mapping"),
     "files": ("match", "path", "columns"),
     "sql": ("match", "url", "table", "columns", "create"),
 }
 """The words that each kind of sink takes."""
+MOVERS = {"conversions"}
+"""Sinks for which records need not be judged first."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -72,7 +75,9 @@ class SinkPart(Strict):
     connection: str = "brevo"
     """Named connection to the Brevo account."""
     columns: dict[str, Any] = {}
-    """What each column holds, for files and SQL."""
+    """What each column holds, for files and SQL; for conversions the fields that the mapping reads."""
+    mapping: str | None = None
+    """For conversions: how a row becomes an event, a preset or a mapping file."""
     path: str | None = None
     """File to write, for files."""
     url: str | None = None
@@ -96,8 +101,8 @@ class FlowFile(Strict):
     """Further sources, looked up by key for each record."""
     where: str | None = None
     """Only records for which this is true."""
-    steps: list[dict[str, Any]]
-    """Operations, one after the other."""
+    steps: list[dict[str, Any]] = []
+    """Operations, one after the other; only a flow to conversions may have none."""
     summarize: SummarizePart | None = None
     """Several records per contact become one result."""
     sink: dict[str, SinkPart] = {}
@@ -230,7 +235,7 @@ class _Loader:
             step = self._step(index, part, names)
             names.add(step.name)
             steps.append(step)
-        if not steps:
+        if not steps and not set(parsed.sink) & MOVERS:
             raise self._error("a flow needs at least one step", ("steps",))
         return Flow(
             name=parsed.name,
@@ -343,6 +348,8 @@ class _Loader:
         event = part.event
         if not fields and event is None:
             raise self._error(f"the sink {kind} writes nothing: give it {word}", path)
+        if kind == "conversions" and not part.mapping:
+            raise self._error("the sink conversions needs a mapping: a preset such as flat, or a file", path)
         match = part.match if isinstance(part.match, dict) else {"email": part.match}
         at = (*path, "event")
         return Target(
