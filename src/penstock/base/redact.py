@@ -14,7 +14,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)(://[^/\s:@]+):[^@\s/]+@"), r"\1:[password]@"),
     # each begins where nothing of its own kind stands before it: a long text is read once, not once per letter
     (re.compile(r"(?<![A-Za-z0-9._%+\-])[A-Za-z0-9._%+\-]+@[A-Za-z0-9.\-]{1,255}\.[A-Za-z]{2,63}"), "[email]"),
-    (re.compile(r"(?<![\w.])\+?\d[\d \-()/]{7,60}\d(?![\w.])"), "[number]"),
+    # a day of these years is when something ends or begins, not a number to call or a day of birth
+    (re.compile(r"(?<![\w.])(?!20[2-4]\d-\d\d-\d\d(?![\w\-()/]| ?\d))\+?\d[\d \-()/]{7,60}\d(?![\w.])"), "[number]"),
 )
 
 _SECRET_NAMES = re.compile(r"(?i)(authorization|api[-_]?key|token|secret|password|cookie)")
