@@ -287,6 +287,7 @@ class _Work:
             for item in items:
                 item.error = error
         else:
+            self._require_alike(answer.model, len(answer.content[0]))
             self._good_calls += 1
             self._outages = 0
             for item, data in zip(items, answer.content, strict=True):
@@ -313,7 +314,6 @@ class _Work:
                 raise OutputError(
                     f"{answer.model} did not answer with one vector a text", code="output.shape", hint=_NOT_VECTORS
                 )
-            self._require_alike(answer.model, len(answer.content[0]))
             return answer
 
     def _refusals(self) -> frozenset[str]:
