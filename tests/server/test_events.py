@@ -147,6 +147,30 @@ async def test_a_token_reads_its_events_by_its_own_mapping_and_sees_only_them(tm
         assert (await client.get("/v1/events/order-1")).status == 200
 
 
+async def test_orders_of_brevo_are_read_by_a_mapping_that_adds_the_currency(tmp_path: Path) -> None:
+    clock = ManualClock(NOW)
+    (tmp_path / "brevo.yaml").write_text("preset: brevo-order\nfields:\n  currency: EUR\n")
+    order = {
+        "id": "shop-77", "status": "completed", "amount": 308.42, "createdAt": "2026-11-18T08:00:00Z",
+        "updatedAt": "2026-11-18T08:05:00Z", "email": "jane@example.com",
+        "identifiers": {"ext_id": "customer-9"}, "billing": {"countryCode": "DE", "city": "Berlin"},
+        "products": [{"productId": "P1", "quantity": 2, "price": 154.21, "variantId": "P1-red"}],
+    }  # fmt: skip
+
+    async def work() -> None:
+        async with open_service(tmp_path, clock) as client:
+            tokens = Tokens(client.app.workspace.store, clock)
+            client.token = await tokens.add("brevo", allow=["events"], mapping="brevo.yaml")
+            for _ in range(2):  # a repeated delivery
+                answered = await client.post("/v1/events", order)
+                assert answered.status == 202, answered.body
+            await client.app.deliveries.flush()
+            found = (await client.get("/v1/events/shop-77")).json()["events"]
+            assert sorted(one["row"]["state"] for one in found) == ["delivered", "duplicate"]
+
+    await clock.run(work())
+
+
 async def test_in_real_time_the_answer_holds_the_outcome(tmp_path: Path) -> None:
     async with open_service(tmp_path, ManualClock(NOW)) as client:
         for query, state in (("real_time=true", "delivered"), ("real_time=1&validate_only=true", "validated")):
