@@ -176,14 +176,14 @@ class Caller:
             purchase.speech.join(listen)
         purchase.waiting += 1
         try:
-            await asyncio.wait((purchase.task,))
+            await _wait_for(purchase.task)
         finally:
             purchase.waiting -= 1
             if purchase.waiting == 0 and self._under_way.get(key) is purchase:
                 del self._under_way[key]
                 if not purchase.task.done():  # everybody who wanted it is gone
                     purchase.task.cancel()
-                    await asyncio.wait((purchase.task,))
+                    await _wait_for(purchase.task)
         answer = purchase.task.result()
         if purchase.is_taken:
             return msgspec.structs.replace(answer, cached=True)
@@ -379,6 +379,13 @@ class Caller:
 def at_flex(ask: Ask) -> Ask:
     """Return the same request as it is sent to the flex tier."""
     return msgspec.structs.replace(ask, tier="flex", body={**ask.body, "service_tier": "flex"})
+
+
+async def _wait_for(task: asyncio.Task[Answer]) -> None:
+    """Wait until a task has ended, however it ends; cancelling the caller leaves it alone."""
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    task.add_done_callback(lambda _: None if ended.done() else ended.set_result(None))
+    await ended
 
 
 def _note_exception(task: asyncio.Task[Answer]) -> None:
