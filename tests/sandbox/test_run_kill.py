@@ -147,6 +147,41 @@ def test_a_run_that_is_killed_while_it_writes_sends_no_event_twice(
     assert_ledger_is_true(tmp_path, sandbox)
 
 
+@pytest.mark.slow
+def test_a_retry_that_is_killed_goes_on_with_the_same_command(
+    tmp_path: Path, sandbox: Sandbox, commands: Commands
+) -> None:
+    chance = random.Random(2)
+    make_shop(tmp_path, 120)
+    refusal = {"kind": "status", "status": 400, "code": "invalid_request_error"}
+    sandbox.post("faults", vendor="openai", operation="decisions", times=60, **refusal)
+    assert commands.run(*arguments(sandbox)) == 3, commands.err.read_text()
+    first = commands.report()
+    assert first["counts"]["failed"] == 60
+    retry = ["runs", "retry", first["run"], "--sandbox", "--sandbox-url", sandbox.url, "--json"]
+    kills = 0
+    while kills < 6:
+        child = commands.start(*retry)
+        pause(chance.uniform(0.1, 0.5))
+        with suppress(ProcessLookupError):  # it was done already
+            os.kill(child, signal.SIGKILL)
+        code = commands.wait()
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, commands.err.read_text()
+        kills += 1
+    else:
+        assert commands.run(*retry) == 0, commands.err.read_text()
+    assert kills
+    state = sandbox.state()
+    assert state["brevo"]["repeats"] == {}
+    assert state["brevo"]["contacts"] == 40
+    assert query(tmp_path, "select count(*) from items where state = 'done'") == [(120,)]
+    assert query(tmp_path, "select state, count(*) from effects group by state") == [("confirmed", 40)]
+    assert query(tmp_path, "select count(*) from dead_letters where resolved_at is null") == [(0,)]
+    assert_ledger_is_true(tmp_path, sandbox)
+
+
 def query_or_none(folder: Path) -> bool:
     """Tell whether every event has an outcome."""
     try:
