@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from math import exp, fsum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
 from penstock.base.errors import OutputError
 from penstock.features import offline
@@ -41,8 +41,8 @@ NEUTRAL_SCORE = 0.5
 class Input(Fields):
     """One feedback."""
 
-    text: str
-    """What the customer wrote, in any language."""
+    text: Annotated[str, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]})]
+    """What the customer wrote, in any language; a missing text is one that says nothing."""
     topics: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_TOPICS))
     """Closed list of topics: name to what it covers, or a plain list of names. Empty finds none."""
     language: str | None = Field(default=None, max_length=35)

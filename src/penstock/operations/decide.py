@@ -16,6 +16,7 @@ from pydantic import Field
 
 from penstock.base.errors import InputError, OutputError
 from penstock.operations.declare import Asker, Fields, ModelChoice, Operation
+from penstock.operations.parameters import check_room
 from penstock.runtime.ask import Answer, Ask
 from penstock.vendor.tokens import count_tokens
 
@@ -233,6 +234,7 @@ def build_ask(
             code="decide.no-decisions",
             hint="Use gpt-6-luna on an OpenAI connection, or `respond` with a schema.",
         )
+    check_room(choice.model, prompt_tokens)
     return Ask(
         operation=operation,
         version=version,

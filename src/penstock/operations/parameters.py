@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field
 from penstock.base.errors import InputError
 from penstock.operations.declare import Fields, ModelChoice
 from penstock.vendor.models import Model
+from penstock.vendor.tokens import is_exact
 
 Api = Literal["responses", "chat"]
 
@@ -194,6 +195,17 @@ def _translate_suffix(work: _Work) -> str:
         return ""
     work.give_up("suffix", "no live model takes it as a parameter", "said to the model in words")
     return f"Your answer will be followed directly by this text, which you do not repeat:\n{work.wishes.suffix}"
+
+
+def check_room(model: Model, tokens: int) -> None:
+    """Refuse a request that cannot fit into what a model reads at once; an estimated count is given some doubt."""
+    doubt = 1.0 if is_exact() else 1.5
+    if model.context_window and tokens > model.context_window * doubt:
+        raise InputError(
+            f"the text is too long: about {tokens:,} tokens, and {model.id} reads {model.context_window:,} at once",
+            code="operation.too-long",
+            hint="Shorten the text, cut it into several calls, or choose a model with a larger context.",
+        )
 
 
 def choose_effort(model: Model) -> str | None:

@@ -12,7 +12,12 @@ from pydantic import Field, field_validator
 
 from penstock.operations.declare import Asker, Fields, ModelChoice, Operation
 from penstock.runtime.ask import Answer, Ask
+from penstock.vendor.models import load_catalogue
 from penstock.vendor.tokens import count_tokens
+
+LONGEST = 128_000
+"""Tokens put aside for an answer that the body does not limit, of a model whose own limit is unknown."""
+_WRITERS = ("/responses", "/chat/completions", "/completions")
 
 
 class Input(Fields):
@@ -39,6 +44,13 @@ class Input(Fields):
             raise ValueError("a path begins with one / and stays below the connection's base URL")
         return path
 
+    @field_validator("body")
+    @classmethod
+    def _comes_whole(cls, body: dict[str, Any]) -> dict[str, Any]:
+        if body.get("stream"):
+            raise ValueError("a reply is read whole here: leave stream out (respond and chat give text as it comes)")
+        return body
+
 
 class Output(Fields):
     """What came back."""
@@ -56,7 +68,9 @@ def prepare(input: Input, choice: ModelChoice) -> Ask:
     """Say what would be sent."""
     model = str(input.body.get("model") or "")
     limits = (input.body.get(name) for name in ("max_output_tokens", "max_completion_tokens", "max_tokens"))
-    limit = next((value for value in limits if isinstance(value, int)), 0)
+    limit = next((value for value in limits if isinstance(value, int)), None)
+    if limit is None:
+        limit = (load_catalogue().find(model).max_output_tokens or LONGEST) if input.path in _WRITERS else 0
     return Ask(
         OPERATION.name,
         OPERATION.version,
@@ -88,5 +102,8 @@ OPERATION = Operation(
     prepare=prepare,
     read=read,
     kind="unknown",
-    example={"path": "/responses", "body": {"model": "gpt-6-luna", "input": "Write one line about rain."}},
+    example={
+        "path": "/responses",
+        "body": {"model": "gpt-6-luna", "input": "Write one line about rain.", "max_output_tokens": 400},
+    },
 )

@@ -13,7 +13,7 @@ import msgspec
 
 from penstock.base.errors import OutputError
 from penstock.operations.declare import ModelChoice
-from penstock.operations.parameters import HEAD_ROOM, Api, Translated, Wishes, translate
+from penstock.operations.parameters import HEAD_ROOM, Api, Translated, Wishes, check_room, translate
 from penstock.operations.schema import Fitted, Schema, check_value, fit_schema, without_added_nulls, without_lengths
 from penstock.runtime.ask import Answer, Ask
 from penstock.vendor.tokens import count_tokens
@@ -94,6 +94,7 @@ def build_ask(
     written = instructions + "".join(turn.text for turn in talk.turns)
     tokens = count_tokens(written + ("" if form is None else msgspec.json.encode(form).decode()), choice.model.id)
     tokens += PICTURE_TOKENS * sum(len(turn.pictures) for turn in talk.turns)
+    check_room(choice.model, tokens)
     likely = (likely_output_tokens or wishes.max_tokens // 2) + HEAD_ROOM[translated.effort or "none"] // 2
     return Ask(
         operation,

@@ -15,6 +15,7 @@ from penstock.base.clock import Clock
 CHARACTERS_PER_TOKEN = 4.4
 _BLOCK = 128
 _MINIMUM = 1024
+_PIECE = 50_000  # characters; none makes more than four tokens, and the library takes 200,000
 
 
 class Tokenizer:
@@ -29,15 +30,22 @@ class Tokenizer:
         """Return the number of tokens in a text."""
         if self._encode is None:
             return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
-        return len(self._encode(text))
+        return len(self._tokens(text))
 
     def blocks(self, text: str) -> list[bytes]:
         """Cut a text into whole blocks of 128 tokens, as bytes that are equal when the tokens are."""
         if self._encode is None:
             size = round(_BLOCK * CHARACTERS_PER_TOKEN)
             return [text[at : at + size].encode() for at in range(0, len(text) - size + 1, size)]
-        tokens = array("I", self._encode(text))
+        tokens = self._tokens(text)
         return [tokens[at : at + _BLOCK].tobytes() for at in range(0, len(tokens) - _BLOCK + 1, _BLOCK)]
+
+    def _tokens(self, text: str) -> array[int]:
+        """Encode a text; a very long one in pieces, because the library refuses it as a whole."""
+        tokens: array[int] = array("I")
+        for at in range(0, len(text), _PIECE):
+            tokens.extend(self._encode(text[at : at + _PIECE]) if self._encode else ())
+        return tokens
 
 
 @cache
