@@ -88,6 +88,23 @@ def overhead(found: dict[str, Any]) -> str:
     )
 
 
+def streaming(found: dict[str, Any]) -> str:
+    """Describe the delay of streamed answers."""
+    names = ("first_piece_ms", "piece_ms_median", "piece_ms_99", "cpu_ms_per_piece")
+    rows = [
+        ("penstock, the whole path of a paid call", *(found["penstock"][name] for name in names)),
+        ("openai SDK, the bare call", *(found["openai_sdk"][name] for name in names)),
+    ]
+    return (
+        "## Streaming\n\n"
+        "Milliseconds, 200 pieces an answer, one every 2 ms. *First* is from the call to the first piece, with the answer "
+        "looked for, a permit, and the money put aside on disk; *delay* from the server's socket to the reader.\n\n"
+        "    python benchmarks/streaming.py\n\n"
+        + table(["client", "first", "delay, median", "delay, 99 of 100", "CPU per piece"], rows)
+        + "\n"
+    )
+
+
 def replay(found: dict[str, Any]) -> str:
     """Describe replay and kill."""
     again, killed = found["replay"], found["kill"]
@@ -210,13 +227,103 @@ def evaluation(found: dict[str, Any]) -> str:
     )
 
 
+def conversions(found: dict[str, Any]) -> str:
+    """Describe the CPU of an event, from a file to batches of bytes."""
+    rows = []
+    for one in found["sizes"]:
+        us = one["cpu_us_per_event"]
+        rows.append(
+            (
+                f"{one['events']:,}",
+                us["floor"],
+                us["penstock"],
+                f"{one['penstock_times_floor']:.2f}",
+                us.get("plain", ""),
+                us.get("kit", ""),
+                one["penstock_peak_mb"],
+            )
+        )
+    return (
+        "## Conversion events: from a file to batches of bytes\n\n"
+        "JSON lines of 800 bytes, each of another customer, mapped, normalised, hashed, checked and encoded. CPU µs per event. "
+        "The *floor* decodes, makes the same five SHA-256 and encodes, and checks nothing. The *plain loop* is pydantic, hashlib "
+        "and json; the *mapping kit* is Segment's, under Node. Neither of them refuses a wrong phone number.\n\n"
+        "    python benchmarks/conversions.py --kit FOLDER\n\n"
+        + table(
+            ["events", "floor", "penstock", "times the floor", "plain loop", "mapping kit", "penstock peak MiB"], rows
+        )
+        + "\nCost per event and memory do not grow with the number of events.\n\n"
+    )
+
+
+WAYS = {
+    "floor nothing": "floor: the same server, nothing done",
+    "floor insert": "floor: the same server, one insert and commit",
+    "penstock": "penstock, delivery included",
+    "penstock, vendor down": "penstock while the vendor is down",
+}
+
+
+def conversions_http(found: dict[str, Any]) -> str:
+    """Describe events that are acknowledged over HTTP."""
+    rows = [
+        (
+            size["events_per_request"],
+            WAYS[name],
+            one["cpu_us_per_event"],
+            f"{one['times_insert']:.2f}",
+            f"{one['events_per_second']:,}",
+            one.get("fsyncs_per_1000_events", ""),
+        )
+        for size in found["sizes"]
+        for name, one in size["ways"].items()
+    ]
+    return (
+        "## Conversion events over HTTP\n\n"
+        "Events of 1 KB over 64 connections from another process, each acknowledged when it is on disk. CPU µs of the serving "
+        "process per event. *Times insert* compares with the floor that commits each request by itself; group commit needs far "
+        "fewer fsyncs.\n\n    python benchmarks/conversions_http.py\n\n"
+        + table(
+            ["events a request", "server", "CPU µs per event", "times insert", "events/s", "fsyncs per 1,000 events"],
+            rows,
+        )
+        + "\n"
+    )
+
+
+def conversions_pipeline(found: dict[str, Any]) -> str:
+    """Describe acceptance and drain by size."""
+    rows = [
+        (
+            f"{run['events']:,}",
+            run["what"],
+            f"{run['per_second']:,}",
+            run["cpu_us_per_event"],
+            run["requests"] or "",
+            run["peak_mib"],
+        )
+        for run in found["runs"]
+    ]
+    return (
+        "## Conversion events: to disk and to the vendor\n\n"
+        "In the process itself: accepted from mapped records to receipts on disk, and drained to the sandbox over loopback, also "
+        "with one event in 1,000 that it refuses.\n\n    python benchmarks/conversions_pipeline.py\n\n"
+        + table(["events", "what", "events/s", "CPU µs per event", "requests", "peak MiB"], rows)
+        + "\n"
+    )
+
+
 SECTIONS = {
     "quota": quota,
     "overhead": overhead,
+    "streaming": streaming,
     "replay": replay,
     "memory": memory,
     "estimate": estimate,
     "evaluation": evaluation,
+    "conversions": conversions,
+    "conversions_http": conversions_http,
+    "conversions_pipeline": conversions_pipeline,
 }
 
 

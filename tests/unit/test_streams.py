@@ -198,6 +198,12 @@ async def test_wrong_input_is_told_at_the_first_step(workspace: Workspace) -> No
         await gather(workspace, "respond", texxt=TEXT)
 
 
+async def test_a_raw_call_does_not_buy_a_stream_that_it_cannot_read(workspace: Workspace) -> None:
+    body = {"model": "gpt-6-luna", "input": TEXT, "stream": True}
+    with pytest.raises(InputError, match="stream"):
+        await workspace.operations.raw(path="/responses", body=body)
+
+
 async def test_closing_early_leaves_true_books(workspace: Workspace) -> None:
     async with aclosing(workspace.operations.stream("respond", {"text": TEXT}, CallOptions(budget=1.0))) as parts:
         assert isinstance(await anext(parts), Piece)
