@@ -14,6 +14,7 @@ from penstock.base.types import Record, Source
 from penstock.flows.keys import Repeats
 from penstock.flows.model import Flow, Step
 from penstock.flows.roads import Later, Road
+from penstock.flows.slots import Slots
 from penstock.flows.state import FlowState
 from penstock.flows.work import Purchases, Sorted, Wanted, Work, fold_key, to_time
 from penstock.operations.declare import Fields, ModelChoice
@@ -50,7 +51,7 @@ class Judge:
         self.run = run
         self.stopped_by: PenstockError | None = None
         self._in_flight = in_flight
-        self._slots = asyncio.Semaphore(in_flight)
+        self._slots = Slots(in_flight)
         self._tell = tell
         self.road = road
         self._given_up: list[Work] = []
