@@ -17,6 +17,8 @@ from penstock.base.redact import fingerprint, mask_key, redact, redact_value
         ("write to ann.lee+x@mail.example.com now", "write to [email] now"),
         ("call +49 170 1234567 today", "call [number] today"),
         ("100,000 events in 12 s", "100,000 events in 12 s"),
+        ("it ends on 2027-01-06; use another", "it ends on 2027-01-06; use another"),
+        ("born on 1980-05-12, call 2030-11-22 33", "born on [number], call [number]"),
         ("run_01m7wenj2yvc6ghd2h34ky", "run_01m7wenj2yvc6ghd2h34ky"),
     ],
 )
