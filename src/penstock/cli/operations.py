@@ -256,7 +256,10 @@ def _show_result(result: Result) -> None:
 def _show_facts(result: Result) -> None:
     sys.stdout.flush()
     cost = "unknown" if result.cost_dollars is None else f"${result.cost_dollars:.6f}".rstrip("0").rstrip(".")
-    facts = [result.model or "no call", f"{result.usage['input']:,} in, {result.usage['output']:,} out", cost]
+    used = [f"{result.usage['input']:,} in, {result.usage['output']:,} out"]
+    if not result.usage["input"] and not result.usage["output"]:  # billed by something else
+        used = [f"{result.usage[unit]:,} {unit}" for unit in ("seconds", "characters") if unit in result.usage] or used
+    facts = [result.model or "no call", *used, cost]
     render.note(" · ".join([*facts, *(["held already"] if result.cached else [])]))
     for warning in result.warnings:
         render.note(f"warning: {warning}")
