@@ -391,7 +391,7 @@ def test_permissions_methods_and_unknown_paths_are_refused(brevo):
         brevo.client("xkeysib-readonly").contacts.create_contact(email="a@x.org")
     assert readonly.value.status_code == 403
     with pytest.raises((NotFoundError, ApiError)) as missing:
-        brevo.client().email_campaigns.get_email_campaigns()
+        brevo.client().coupons.get_coupon_collections()
     assert missing.value.status_code == 404
     brevo.state.add_contact(brevo.state.email)
     with pytest.raises(MethodNotAllowedError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.sandbox.brevo_acts import show_acts
 from penstock.sandbox.brevo_records import Contact, Fields, Query, duplicate, is_email, read_claims
 from penstock.sandbox.brevo_state import BrevoState
 from penstock.sandbox.brevo_wire import (
@@ -19,6 +20,7 @@ from penstock.sandbox.brevo_wire import (
     invalid,
     read_numbers,
     to_milliseconds,
+    to_number,
 )
 
 IDENTIFIER_KINDS = {
@@ -77,29 +79,45 @@ def _read_query(state: BrevoState, request: Request) -> Query:
     lists = read_numbers(request, "listIds")
     if len(ids) > MAX_IDS:
         raise invalid(f"ids: at most {MAX_IDS} are allowed")
-    if request.text("segmentId") is not None:
-        raise invalid("either listIds or segmentId can be passed" if lists else "Segment id does not exist")
     state.check_lists(lists)
     since = {
         name: None if (text := request.text(name)) is None else to_milliseconds(text, name)
         for name in ("createdSince", "modifiedSince")
     }
-    equals = _read_filter(state, request.text("filter"))
+    equals = (*_read_filter(state, request.text("filter")), *_read_segment(state, request.text("segmentId"), lists))
     return Query(since["createdSince"], since["modifiedSince"], tuple(ids), tuple(lists), equals)
 
 
-def _read_filter(state: BrevoState, text: str | None) -> tuple[str, str] | None:
+def _read_filter(state: BrevoState, text: str | None) -> tuple[tuple[str, str], ...]:
     if text is None:
-        return None
+        return ()
     match = _EQUALS.fullmatch(text.strip())
     if match is None or match.group(1) not in state.attributes:
         raise invalid(f"filter is not valid: {text}")
-    return match.group(1), match.group(2) if match.group(2) is not None else match.group(3)
+    return ((match.group(1), match.group(2) if match.group(2) is not None else match.group(3)),)
+
+
+def _read_segment(state: BrevoState, text: str | None, lists: list[int]) -> tuple[tuple[str, str], ...]:
+    if text is None:
+        return ()
+    if lists:
+        raise invalid("either listIds or segmentId can be passed")
+    segment = state.segments.get(to_number(text, "segmentId"))
+    if segment is None:
+        raise invalid("Segment id does not exist")
+    return ((segment.attribute, segment.value),)
 
 
 def get_contact(state: BrevoState, request: Request) -> Answer:
-    """GET /contacts/{identifier}."""
-    return Answer(200, {**state.show(_find(state, request)), "statistics": {}})
+    """GET /contacts/{identifier}; a write may not be visible yet."""
+    contact = find_contact(state, request)
+    shown = state.show(contact)
+    until, before = state.shadows.get(contact.id, (0, None))
+    if state.now() < until:
+        if before is None:
+            raise RefusedError(404, "document_not_found", "Contact does not exist")
+        shown = before
+    return Answer(200, {**shown, "statistics": show_acts(state.acts.get(contact.id, []))})
 
 
 def create_contact(state: BrevoState, request: Request) -> Answer:
@@ -114,6 +132,7 @@ def create_contact(state: BrevoState, request: Request) -> Answer:
     if target is not None and not (body.update_enabled or body.force_merge):
         raise duplicate(state.conflicts(claims, None), "create", "duplicate_parameter")
     target = _settle_conflicts(state, target, claims, body.force_merge)
+    _check_busy(state, target)
     contact = state.write(target, body.fields(claims, []), "contacts.update" if target else "contacts.create")
     if target is None:
         return Answer(201, {"id": contact.id})
@@ -122,19 +141,46 @@ def create_contact(state: BrevoState, request: Request) -> Answer:
 
 def update_contact(state: BrevoState, request: Request) -> Answer:
     """PUT /contacts/{identifier}; `attributes.EMAIL` changes the address."""
-    contact = _find(state, request)
+    contact = find_contact(state, request)
     body = decode(request.body, _Update)
     claims = read_claims(body.attributes.get("EMAIL"), body.ext_id, body.attributes)
     _check(state, body)
     state.check_lists(body.unlink)
+    _check_busy(state, contact)
     contact = _settle_conflicts(state, contact, claims, body.force_merge) or contact
     state.write(contact, body.fields(claims, body.unlink), "contacts.update")
     return Answer(204)
 
 
+class _Item(_Update):
+    email: str | None = None
+    id: int | None = None
+    sms: str | None = None
+
+
+class _Batch(msgspec.Struct):
+    contacts: list[_Item]
+
+
+def update_batch(state: BrevoState, request: Request) -> Answer:
+    """POST /contacts/batch, deprecated on 2026-10-30: gone, or as it was (items that cannot be are skipped)."""
+    if state.behaviour.contact_batch == "gone":
+        raise RefusedError(405, "method_not_allowed", "POST Method is not allowed on this path")
+    for item in decode(request.body, _Batch).contacts:
+        found = (("email", item.email), ("id", item.id), ("SMS", item.sms))
+        given = [(kind, str(value)) for kind, value in found if value is not None]
+        if len(given) != 1:
+            raise invalid("exactly one of email, id and sms is needed")
+        contact = state.find(*given[0])
+        claims = read_claims(None, item.ext_id, item.attributes)
+        if contact is not None and not state.conflicts(claims, contact):
+            state.write(contact, item.fields(claims, item.unlink), "contacts.batch")
+    return Answer(204)
+
+
 def delete_contact(state: BrevoState, request: Request) -> Answer:
     """DELETE /contacts/{identifier}."""
-    contact = _find(state, request)
+    contact = find_contact(state, request)
     if contact.email.lower() == state.email:
         raise RefusedError(405, "method_not_allowed", f"not allowed to delete the registered email {contact.email}")
     state.remove(contact)
@@ -149,12 +195,20 @@ def _settle_conflicts(
     if not kinds:
         return target
     if not force_merge:
-        raise duplicate(kinds, "update" if target else "create", state.duplicate_code)
+        raise duplicate(kinds, "update" if target else "create", state.behaviour.duplicate_code)
     return state.merge(claims, target)
+
+
+def _check_busy(state: BrevoState, contact: Contact | None) -> None:
+    if contact is not None and state.now() < contact.created + round(state.behaviour.busy_seconds * 1000):
+        raise RefusedError(425, "account_in_process", "the contact is still being processed")
 
 
 def _check(state: BrevoState, body: _Body) -> None:
     state.check_lists(body.lists)
+    unknown = [name for name in body.attributes if name not in state.attributes and name not in ("EMAIL", "EXT_ID")]
+    if unknown and state.behaviour.unknown_attributes == "refuse":
+        raise invalid(f"Attribute does not exist: {unknown[0]}")
     check_transactional(state, body.attributes)
 
 
@@ -166,7 +220,8 @@ def check_transactional(state: BrevoState, attributes: Mapping[str, Any]) -> Non
         raise invalid("Transactional attribute as primary Key is missing")
 
 
-def _find(state: BrevoState, request: Request) -> Contact:
+def find_contact(state: BrevoState, request: Request) -> Contact:
+    """Return the contact that a path names; refuses with 404 where there is none."""
     value = request.path["identifier"]
     given = request.text("identifierType")
     if given is not None:

@@ -80,7 +80,7 @@ def create_batch(state: BrevoState, request: Request) -> Answer:
     batch = decode(request.body, _Batch).events
     if not batch:
         raise RefusedError(400, "missing_parameter", "events is missing")
-    visible = state.now() + round(state.event_delay * 1000)
+    visible = state.now() + round(state.behaviour.event_delay * 1000)
     errors: dict[str, list[int]] = {}
     for index, raw in enumerate(batch):
         try:
@@ -104,6 +104,14 @@ def create_batch(state: BrevoState, request: Request) -> Answer:
     return Answer(207, report)
 
 
+def keep_half(request: Request) -> Request:
+    """Spoil the later half of a batch, so that only a part of it succeeds."""
+    batch = decode(request.body, _Batch).events
+    for event in batch[(len(batch) + 1) // 2 :]:
+        event["event_name"] = ""
+    return msgspec.structs.replace(request, body=msgspec.json.encode({"events": batch}))
+
+
 def _track(state: BrevoState, body: _Body, operation: str, visible: int) -> None:
     if not _NAME.fullmatch(body.event_name):
         raise invalid(f"event_name is not valid: {body.event_name}")
@@ -112,6 +120,13 @@ def _track(state: BrevoState, body: _Body, operation: str, visible: int) -> None
     now = state.now()
     date = now if body.event_date is None else to_milliseconds(body.event_date, "event_date")
     contact = _find(state, body.identifiers)
+    if (
+        contact is None
+        and body.contact_properties
+        and state.behaviour.event_contacts
+        and "email_id" in body.identifiers
+    ):
+        contact = state.write(None, Fields(claims={"email": str(body.identifiers["email_id"])}), operation + ".contact")
     event = Event(
         body.event_name,
         date,

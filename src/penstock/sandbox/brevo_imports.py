@@ -45,6 +45,9 @@ class Process(msgspec.Struct):
     failed: bool = False
     site: str = ""
     token: str = ""
+    notify: str = ""
+    actor: str = ""
+    file: str = ""
     reports: dict[str, list[tuple[str, ...]]] = {}
 
     def status(self, now: int) -> str:
@@ -60,6 +63,8 @@ class Process(msgspec.Struct):
             address = f"{self.site}/sandbox-reports/{self.id}/{self.token}"
             links = {name: f"{address}/{name}.csv" if name in self.reports else None for name in ALL_REPORTS}
             shown["info"] = {"import": links}
+        if self.name == "EXPORTUSER" and shown["status"] == "completed":
+            shown["export_url"] = f"{self.site}/sandbox-reports/{self.id}/{self.token}/export.csv"
         return shown
 
 
@@ -83,16 +88,29 @@ class _Import(msgspec.Struct, rename="camel"):
     empty_contacts_attributes: bool = False
     email_blacklist: bool = False
     sms_blacklist: bool = False
+    consent_group_ids: list[int] = []
+    notify_url: str | None = None
 
 
-def start_process(state: BrevoState, name: str, rows: int, work: Callable[[], None]) -> Process:
-    """Queue a process behind those already there."""
+def start_process(
+    state: BrevoState,
+    name: str,
+    rows: int,
+    work: Callable[[], None],
+    request: Request,
+    notify: str | None = None,
+) -> Process:
+    """Queue a process behind those already there; `notify` is told of its end."""
     now = state.now()
-    start = now + round(state.import_delay * 1000)
+    start = now + round(state.behaviour.import_delay * 1000)
     if state.waiting:
         start = max(start, state.waiting[-1].end)
-    end = start + round(rows / state.import_rows_per_second * 1000)
+    end = start + round(rows / state.behaviour.import_rows_per_second * 1000)
     process = Process(state.next_id("process"), name, start, end, work)
+    process.site = request.site
+    process.token = f"{state.world.rng.getrandbits(64):016x}"
+    process.notify = notify or ""
+    process.actor = state.actor
     state.processes[process.id] = process
     state.waiting.append(process)
     return process
@@ -105,8 +123,12 @@ def settle(state: BrevoState) -> None:
         fault = state.world.take_fault("brevo", "import.process")
         process.failed = fault is not None
         if process.work is not None and not process.failed:
+            state.actor = process.actor
             process.work()
+            state.actor = ""
         process.work = None
+        if process.notify:
+            state.outbox.notify(process.notify, process.show(state.now()))
 
 
 def import_contacts(state: BrevoState, request: Request) -> Answer:
@@ -122,13 +144,13 @@ def import_contacts(state: BrevoState, request: Request) -> Answer:
     if not body.list_ids and body.new_list is None:
         raise RefusedError(400, "missing_parameter", "listIds or newList is missing")
     state.check_lists(body.list_ids)
+    if unknown := [number for number in body.consent_group_ids if number not in state.groups]:
+        raise invalid(f"consentGroupIds does not exist: {unknown[0]}")
     lists = [*body.list_ids, *_open_list(state, body.new_list)]
     rows = body.json_body if body.json_body is not None else list(_read_csv(body.file_body or ""))
 
     job = _Job(state, body, lists)
-    process = start_process(state, "IMPORTUSER", len(rows), lambda: job.write(rows, process))
-    process.site = request.site
-    process.token = f"{state.world.rng.getrandbits(64):016x}"
+    process = start_process(state, "IMPORTUSER", len(rows), lambda: job.write(rows, process), request, body.notify_url)
     state.world.wrote("brevo", "contacts.import", f"process {process.id}", ())
     return Answer(202, {"processId": process.id})
 
@@ -172,7 +194,8 @@ class _Job:
         email = (row.email or "").strip()
         attributes = {name: "" if value is None else value for name, value in row.attributes.items()}
         claims = {} if email and not is_email(email) else _read_row_claims(email, attributes)
-        if not claims:
+        keyed = self.body.file_body is not None or self.state.behaviour.import_identifiers
+        if not claims or not (email or keyed):
             return "invalid_emails", email
         primary, value = next(iter(claims.items()))
         mark = primary, fold(primary, value)
@@ -185,7 +208,9 @@ class _Job:
         fields = self._fields(attributes, claims)
         if target is not None and not self.body.update_existing_contacts:
             fields = Fields(lists=self.lists)
-        self.state.write(target, fields, "contacts.import", at)
+        written = self.state.write(target, fields, "contacts.import", at)
+        for number in self.body.consent_group_ids:
+            self.state.consents.setdefault(written.id, {}).setdefault(number, "subscribed")
         return None
 
     def _fields(self, attributes: dict[str, Any], claims: dict[str, str]) -> Fields:
@@ -229,7 +254,10 @@ def get_report(state: BrevoState, request: Request) -> Answer:
     """Serve a CSV report: columns EMAIL and, for duplicates, the identifier that is taken."""
     process = state.processes.get(int(request.path["process"])) if request.path["process"].isdecimal() else None
     name = request.path["file"].removesuffix(".csv")
-    if process is None or process.token != request.path["token"] or name not in process.reports:
+    mine = process is not None and process.token == request.path["token"]
+    if process is not None and mine and name == "export" and process.work is None and process.file:
+        return Answer(200, raw=process.file.encode(), media="text/csv")
+    if process is None or not mine or name not in process.reports:
         raise RefusedError(404, "document_not_found", "Report does not exist")
     output = io.StringIO()
     writer = csv.writer(output, delimiter=";", lineterminator="\n")

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from penstock.sandbox.brevo_imports import start_process
+from penstock.sandbox.brevo_payloads import tell
 from penstock.sandbox.brevo_records import Contact, ContactList
 from penstock.sandbox.brevo_state import BrevoState
 from penstock.sandbox.brevo_wire import Answer, RefusedError, Request, cut_page, decode, format_time, invalid
@@ -123,7 +124,7 @@ def remove_members(state: BrevoState, request: Request) -> Answer:
             if one.id in state.lists and number in state.contacts:
                 state.leave(state.contacts[number], one.id)
 
-    process = start_process(state, "REMOVE_CONTACTS_FROM_LIST", len(members), clear)
+    process = start_process(state, "REMOVE_CONTACTS_FROM_LIST", len(members), clear, request)
     state.world.wrote("brevo", "lists.remove", str(one.id), ("all",))
     return Answer(201, {"contacts": {"processId": process.id, "total": len(members)}})
 
@@ -151,6 +152,8 @@ def _move(state: BrevoState, contact: Contact, number: int, adding: bool) -> boo
     moved = state.join(contact, number) if adding else state.leave(contact, number)
     if moved:
         contact.modified = state.now()
+        if adding and state.outbox.hooks:
+            tell(state, "listAddition", "list_addition", contact, list_id=[number])
         state.world.wrote("brevo", "lists.add" if adding else "lists.remove", str(contact.id), (f"list {number}",))
     return moved
 

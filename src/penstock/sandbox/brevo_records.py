@@ -48,6 +48,30 @@ class ContactList(msgspec.Struct):
     members: set[int] = set()
 
 
+class Segment(msgspec.Struct):
+    """One segment: everybody whose attribute has a value; people make segments, no API does."""
+
+    id: int
+    name: str
+    attribute: str
+    value: str
+    updated: int
+    category: str = ""
+
+
+class Act(msgspec.Struct, frozen=True):
+    """Something that happened between a campaign and a contact; `at` is milliseconds.
+
+    `kind` is sent, delivered, opened, clicked, hardBounce, softBounce, complaint or unsubscribed; `version` A or B.
+    """
+
+    kind: str
+    campaign: int
+    at: int
+    link: str = ""
+    version: str = ""
+
+
 class Fields(msgspec.Struct, frozen=True):
     """What one write sets. `claims` are identifiers; `cells` marks values read from CSV text.
 
@@ -71,7 +95,7 @@ class Query(msgspec.Struct, frozen=True):
     modified_since: int | None = None
     ids: tuple[int, ...] = ()
     lists: tuple[int, ...] = ()
-    equals: tuple[str, str] | None = None
+    equals: tuple[tuple[str, str], ...] = ()
 
 
 def fold(kind: str, value: str) -> str:

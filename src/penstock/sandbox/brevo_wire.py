@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -102,6 +103,12 @@ def format_time(milliseconds: int) -> str:
     """Write a time as the vendor does: UTC, with milliseconds and a `Z`."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+
+
+def format_stamps(milliseconds: int) -> dict[str, Any]:
+    """Return the two times of a contact's webhook: `date` is French local time without a zone, `ts` epoch seconds."""
+    local = datetime.fromtimestamp(milliseconds / 1000, ZoneInfo("Europe/Paris"))
+    return {"date": f"{local:%Y-%m-%d %H:%M:%S}", "ts": milliseconds // 1000}
 
 
 def read_number(request: Request, name: str, default: int, highest: int | None = None) -> int:
