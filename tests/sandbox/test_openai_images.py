@@ -176,3 +176,10 @@ async def test_a_lost_picture_is_billed_all_the_same():
     with pytest.raises(ConnectionResetError):
         await desk.post("images/generations", **KITE)
     assert desk.world.billed_calls["images.generate"] == 1
+
+
+async def test_an_edit_as_a_form_has_no_field_for_moderation() -> None:
+    desk = Desk()
+    got = await desk.form("images/edits", {"image": ("x.png", encode_picture(draw_look("x"), 64, 64, "png"))},
+                          prompt="x", moderation="low")  # fmt: skip
+    assert (got.status, got.json["error"]["param"]) == (400, "moderation")

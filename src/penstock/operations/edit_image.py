@@ -48,7 +48,7 @@ async def run(asker: Asker, input: Input, choice: ModelChoice) -> Output:
 
 def prepare(input: Input, choice: ModelChoice) -> Ask:
     """Say what would be sent."""
-    order = Order(input, choice)
+    order = Order(input, choice, is_form=True)
     _set_fidelity(order, input)
     tokens = count_tokens(input.text, choice.model.id)
     field = "image[]" if len(input.images) > 1 else "image"

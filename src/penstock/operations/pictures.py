@@ -81,8 +81,11 @@ class Pictures(Fields):
 class Order(Request):
     """A request for pictures."""
 
-    def __init__(self, look: Look, choice: ModelChoice) -> None:
-        """Translate the wishes; raises `InputError` for what a strict call cannot honour."""
+    def __init__(self, look: Look, choice: ModelChoice, *, is_form: bool = False) -> None:
+        """Translate the wishes; raises `InputError` for what a strict call cannot honour.
+
+        A form, which carries files, has no field for moderation (OpenAPI description of 2026-08-21, SDK 3.52).
+        """
         super().__init__(choice, "image", prompt=look.text)
         self.look = look
         if look.copies > 1:
@@ -90,7 +93,9 @@ class Order(Request):
         self._set_size()
         self._set_quality()
         self._set_format()
-        if look.moderation != "auto":
+        if look.moderation != "auto" and is_form:
+            self.give_up("moderation", "an edit does not take it")
+        elif look.moderation != "auto":
             self.set("moderation", "moderation", look.moderation)
 
     def _set_size(self) -> None:

@@ -98,7 +98,7 @@ class Images:
         return self._job(call, order._replace(sources=tuple(sources)))
 
     def _read(self, call: Call, fields: Fields, api: str) -> _Order:
-        fields.refuse_unknown(_KNOWN[call.operation])
+        fields.refuse_unknown(_KNOWN[call.operation] - ({"moderation"} if fields.is_form else set()))
         model = find_media_model(self._service, fields, api, default="gpt-image-2")
         for param in ("response_format", "style"):
             if fields.get(param) is not None:

@@ -216,6 +216,11 @@ async def test_a_mask_behind_a_url_is_held_against_the_picture_once_it_is_fetche
     assert caught.value.code == "operation.bad-input"
 
 
+def test_moderation_is_no_field_of_an_edit() -> None:
+    assert edit(moderation="low").warnings == ("moderation: an edit does not take it; left out",)
+    assert "moderation" not in edit(moderation="low").body
+
+
 @pytest.mark.parametrize("count", [0, 17])
 def test_one_to_sixteen_pictures_are_edited(count: int) -> None:
     with pytest.raises(InputError, match="images"):
