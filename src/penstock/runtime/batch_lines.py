@@ -17,6 +17,7 @@ from penstock.runtime.ask import Ask
 from penstock.runtime.dialects import Tx
 from penstock.runtime.ledger import Refusal, Reservation, Settlement, Wish, reserve_calls, scopes_of, settle_calls
 from penstock.runtime.steps import pack_error, unpack_error
+from penstock.runtime.vectors import BoughtVectors, save_vectors
 
 State = Literal["waiting", "batched", "done", "refused", "live"]
 
@@ -138,6 +139,8 @@ class End(msgspec.Struct, frozen=True):
     failed: int = 0
     """1 when an attempt was used up."""
     used: int = 0
+    vectors: BoughtVectors | None = None
+    """What was bought, where it is held text by text."""
 
 
 def to_batch(row: Sequence[Any]) -> BatchRow:
@@ -243,6 +246,7 @@ def end_lines(tx: Tx, items: Sequence[Sequence[End]]) -> list[None]:
     """Keep answers, settle calls, and say what becomes of each request, in one transaction."""
     ends = [end for item in items for end in item]
     save_answers(tx, [end.bought for end in ends if end.bought is not None])
+    save_vectors(tx, [end.vectors for end in ends if end.vectors is not None])
     settle_calls(tx, [end.settlement for end in ends if end.settlement is not None])
     tx.run_many(
         "end_line",

@@ -12,6 +12,8 @@ from penstock.runtime.ask import Answer
 from penstock.runtime.batch_lines import BatchRow, End, Sent, State, reservation_of
 from penstock.runtime.call import Caller
 from penstock.runtime.ledger import Settlement
+from penstock.runtime.vectors import is_sound
+from penstock.vendor.embeddings import unpack_vectors
 from penstock.vendor.openai import Exchange
 from penstock.vendor.openai_batches import Fault, Row
 
@@ -62,8 +64,14 @@ def _read_answer(caller: Caller, batch: BatchRow, sent: Sent, exchange: Exchange
     cost = _price(caller, sent, exchange, usage)
     model = exchange.model or ask.model
     caller.corrections.learn(ask, usage.input)
-    answer = Answer(exchange.content, usage, cost, model, TIER, exchange.request_id, at)
     settlement = Settlement(reservation_of(sent, batch), "done", at, cost, usage, model, TIER, exchange.request_id)
+    content = unpack_vectors(exchange.content) if ask.reply == "vectors" else exchange.content
+    answer = Answer(content, usage, cost, model, TIER, exchange.request_id, at)
+    if ask.reply == "vectors":
+        if not is_sound(ask, content):  # bought live, what is wrong with it is said
+            return End(sent.number, "live", settlement=settlement)
+        vectors = caller.split(ask, settlement, answer)
+        return End(sent.number, "done", vectors=vectors, used=usage.input)
     return End(sent.number, "done", Bought(settlement, sent.key, answer), used=usage.input + usage.output)
 
 

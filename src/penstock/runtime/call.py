@@ -24,7 +24,7 @@ from penstock.runtime.ledger import Ledger, Reservation, Settlement
 from penstock.runtime.radar import check_alive
 from penstock.runtime.refusals import Refusals, refused_parameter
 from penstock.runtime.stream import HALF_HEARD, Listen, Speech, can_stream, send_streamed
-from penstock.runtime.vectors import Held, addresses_of, is_sound, split_answer
+from penstock.runtime.vectors import BoughtVectors, Held, addresses_of, is_sound, split_answer
 from penstock.vendor.embeddings import read_vectors
 from penstock.vendor.models import Catalogue
 from penstock.vendor.openai import Exchange, OpenAI, read_media
@@ -116,6 +116,11 @@ class Caller:
         """Return every address under which something is held of the answer to `ask`: one for each vector."""
         account = self.connection(ask.connection).account
         return addresses_of(ask, account) if ask.reply == "vectors" else [ask.address(account)]
+
+    def split(self, ask: Ask, settlement: Settlement, answer: Answer) -> BoughtVectors:
+        """Take an answer with vectors apart into what is held of each text."""
+        account = self.connection(ask.connection).account
+        return split_answer(ask, account, settlement, answer, self.ledger.store.next_number)
 
     async def recall(self, ask: Ask) -> list[Held | None]:
         """Return the held vector, or None, of each text in a request for vectors, however many they are."""
@@ -340,9 +345,7 @@ class Caller:
         if not ask.is_kept or (ask.reply == "vectors" and not is_sound(ask, answer.content)):
             await self.ledger.settle(settlement)
         elif ask.reply == "vectors":
-            account = self.connection(ask.connection).account
-            numbers = self.ledger.store.next_number
-            await self.answers.save_vectors(split_answer(ask, account, settlement, answer, numbers))
+            await self.answers.save_vectors(self.split(ask, settlement, answer))
         else:
             await self.answers.save(Bought(settlement, key, answer))
             self._remember(key)

@@ -94,7 +94,7 @@ class Ways:
         return self._caller.price(ask, used, tier=ask.tier if way == "now" else way)
 
     def _fits_batch(self, ask: Ask) -> bool:
-        is_plain = not ask.files and ask.method == "POST" and ask.reply == "json"
+        is_plain = not ask.files and ask.method == "POST" and ask.reply != "media"
         is_settled = ask.is_kept and not ask.is_once and not {"stream", "background"} & ask.body.keys()
         return ask.path in PATHS and is_plain and is_settled and self._is_cheaper(ask, "batch")
 
@@ -108,7 +108,7 @@ class Ways:
         key = (ask.connection, ask.path, ask.model, way)
         found = self._cheaper.get(key)
         if found is None:
-            used = Usage(input=1000, output=1000)
+            used = Usage(input=1000, output=0 if ask.reply == "vectors" else 1000)
             usual, price = self.price(ask, used, "now"), self.price(ask, used, way)
             found = usual is not None and price is not None and price < usual and self._is_vendor(ask.connection)
             self._cheaper[key] = found

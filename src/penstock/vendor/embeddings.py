@@ -44,6 +44,14 @@ def read_vectors(reply: Reply) -> Exchange:
     return msgspec.structs.replace(exchange, content=rows)
 
 
+def unpack_vectors(content: Any) -> list[bytes] | None:
+    """Return the vectors as bytes of a reply that was decoded already; None for one of another shape."""
+    try:
+        return _in_order(msgspec.convert(content, _Reply).data)
+    except (msgspec.ValidationError, struct.error, OverflowError):
+        return None
+
+
 def _in_order(data: list[_Vector]) -> list[bytes] | None:
     """Return the vectors by index; None when one is missing, doubled, or of another size than the others."""
     if any(one.index != at for at, one in enumerate(data)):
