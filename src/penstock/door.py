@@ -79,13 +79,15 @@ class Penstock:
         finally:
             self._run(parts.aclose())
 
-    def plan(self, flow: Path | str) -> Plan:
-        """Return what running a flow would do and cost."""
-        return self._run(self.workspace.plan(Path(flow)))
+    def plan(self, flow: Path | str, *, by: str | None = None) -> Plan:
+        """Return what running a flow would do and cost; `by` is a deadline such as `24h`."""
+        return self._run(self.workspace.plan(Path(flow), by=by))
 
-    def run(self, flow: Path | str, *, budget: float | None = None, apply_schema: bool = False) -> Report:
-        """Run a flow, or go on with its unfinished run; `budget` is in dollars."""
-        return self._run(self.workspace.run(Path(flow), budget=budget, apply_schema=apply_schema))
+    def run(
+        self, flow: Path | str, *, budget: float | None = None, by: str | None = None, apply_schema: bool = False
+    ) -> Report:
+        """Run a flow, or go on with its unfinished run; `budget` is in dollars, `by` a deadline such as `24h`."""
+        return self._run(self.workspace.run(Path(flow), budget=budget, by=by, apply_schema=apply_schema))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)

@@ -87,14 +87,14 @@ class RunDesk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_draining = False
 
-    async def start(self, flow: Path, *, budget: float | None, apply_schema: bool) -> str:
+    async def start(self, flow: Path, *, budget: float | None, apply_schema: bool, by: str | None = None) -> str:
         """Begin a run, or go on with the flow's unfinished one; returns its id once it is under way.
 
         Raises what keeps it from beginning.
         """
         return await self._begin(
             lambda listen, started: self._workspace.run(
-                flow, budget=budget, apply_schema=apply_schema, listen=listen, started=started
+                flow, budget=budget, by=by, apply_schema=apply_schema, listen=listen, started=started
             )
         )
 

@@ -28,16 +28,18 @@ END = "end"
 
 
 class PlanRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which flow: its path inside the workspace."""
+    """Which flow, its path inside the workspace, and by when it is to be done, such as 24h."""
 
     flow: str
+    by: str | None = None
 
 
 class RunRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which flow to run, and what it may cost: dollars, or yes to whatever it is estimated at."""
+    """Which flow to run, by when, and what it may cost: dollars, or yes to whatever it is estimated at."""
 
     flow: str
     budget: float | None = None
+    by: str | None = None
     yes: bool = False
     apply_schema: bool = False
 
@@ -78,20 +80,22 @@ class Runs:
 
     async def _plan(self, call: Call) -> Response:
         request: PlanRequest = call.json(PlanRequest)
-        return reply(await self._workspace.plan(self._flow_file(request.flow)))
+        return reply(await self._workspace.plan(self._flow_file(request.flow), by=request.by))
 
     async def _run(self, call: Call) -> Response:
         request: RunRequest = call.json(RunRequest)
         path = self._flow_file(request.flow)
         if request.budget is None and not request.yes:
-            await self._check_cost(path)
-        return _started(await self._desk.start(path, budget=_budget(request.budget), apply_schema=request.apply_schema))
+            await self._check_cost(path, request.by)
+        budget = _budget(request.budget)
+        run = await self._desk.start(path, budget=budget, by=request.by, apply_schema=request.apply_schema)
+        return _started(run)
 
-    async def _check_cost(self, path: Path) -> None:
+    async def _check_cost(self, path: Path, by: str | None) -> None:
         """Refuse a run that is estimated above the threshold: a request cannot be asked back."""
         if self._workspace.vendors.is_sandbox:
             return
-        made = await self._workspace.plan(path)
+        made = await self._workspace.plan(path, by=by)
         threshold = float(self._workspace.settings.get("ask-above"))
         if made.cost is None or made.cost > threshold * DOLLAR:
             cost = "an unknown cost" if made.cost is None else f"${made.cost / DOLLAR:,.2f}"
