@@ -106,7 +106,7 @@ class Operations:
 
     def reading(self, files: FilePolicy) -> Operations:
         """Return the same operations for a caller who may read other paths."""
-        return Operations(self._caller, self._book, self._clock, self._label, fetch=self._fetch, files=files)
+        return self._derive(self._label, files)
 
     def under(self, label: str, budget: float | None, files: FilePolicy = NO_PATHS) -> Operations:
         """Return the same operations with all of their calls booked as the flow `label`, `budget` dollars at most.
@@ -115,7 +115,12 @@ class Operations:
         """
         if budget is not None:
             self._caller.ledger.budgets[f"flow:{label}"] = check_budget(budget)
-        return Operations(self._caller, self._book, self._clock, label, fetch=self._fetch, files=files)
+        return self._derive(label, files)
+
+    def _derive(self, label: str, files: FilePolicy) -> Operations:
+        derived = Operations(self._caller, self._book, self._clock, label, fetch=self._fetch, files=files)
+        derived._streams = self._streams  # closed together
+        return derived
 
     def choose(self, kind: Kind = "chat", options: CallOptions = CallOptions()) -> ModelChoice:  # noqa: B008
         """Return the model that answers, and over which connection: those wished for, else those of the settings."""

@@ -213,9 +213,11 @@ async def test_closing_early_leaves_true_books(workspace: Workspace) -> None:
     assert spent.held > 0
 
 
-async def test_a_workspace_that_closes_cuts_off_what_nobody_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_derived", [False, True])
+async def test_a_workspace_that_closes_cuts_off_what_nobody_ended(tmp_path: Path, is_derived: bool) -> None:
     async with Workspace.open(tmp_path, overrides={"sandbox": True}, environ={}) as workspace:
-        parts = workspace.operations.stream("respond", {"text": TEXT})
+        operations = workspace.operations.under("tools", None) if is_derived else workspace.operations
+        parts = operations.stream("respond", {"text": TEXT})
         await anext(parts)
     await parts.aclose()
     async with Workspace.open(tmp_path, overrides={"sandbox": True}, environ={}) as workspace:
