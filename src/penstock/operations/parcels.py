@@ -80,15 +80,21 @@ def check_text(item: Item) -> None:
     """Note why a text can never be embedded, if that is so."""
     text: Any = item.text  # rows of real data hold anything
     if not isinstance(text, str):
-        item.error = _bad(f"a {type(text).__name__} is no text", "embed.bad-text", "Give texts, or leave it out.")
+        item.error = InputError(
+            f"a {type(text).__name__} is no text", code="embed.no-text", hint="Give texts, or leave it out."
+        )
     elif not text:
-        item.error = _bad("an empty text has no vector", "embed.empty-text", "Leave out records without a text.")
+        item.error = InputError(
+            "an empty text has no vector", code="embed.empty-text", hint="Leave out records without a text."
+        )
     elif not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            item.error = _bad(
-                "the text holds half of a character", "embed.bad-text", "Read the file as UTF-8, or cut it elsewhere."
+            item.error = InputError(
+                "the text holds half of a character",
+                code="embed.bad-text",
+                hint="Read the file as UTF-8, or cut the text elsewhere.",
             )
 
 
@@ -97,19 +103,15 @@ def measure(item: Item, choice: ModelChoice) -> None:
     item.tokens = count_tokens(item.text, choice.model.id)
     most = choice.model.max_input_tokens
     if most is not None and item.tokens > most and _counts_exactly(choice.model):
-        item.error = _bad(
+        item.error = InputError(
             f"the text has {item.tokens:,} tokens, {choice.model.id} takes {most:,}",
-            "embed.too-long",
-            "Split it, or embed a summary of it.",
+            code="embed.too-long",
+            hint="Split it, or embed a summary of it.",
         )
 
 
 def _counts_exactly(model: Model) -> bool:
     return model.known and is_exact()
-
-
-def _bad(message: str, code: str, hint: str) -> InputError:
-    return InputError(message, code=code, hint=hint)
 
 
 def make_ask(
@@ -124,10 +126,13 @@ def make_ask(
     is_fixed = model.known and not model.id.startswith("text-embedding-3-")
     warnings: tuple[str, ...] = ()
     if dimensions is not None and (is_fixed or "dimensions" in refused):
-        what = f"dimensions: {model.id} has a fixed size"
         if choice.strict:
-            raise InputError(what, code="embed.fixed-size", hint="Leave it out, or use text-embedding-3-small.")
-        warnings = (f"{what}; they were left out",)
+            raise InputError(
+                f"dimensions: {model.id} has a fixed size",
+                code="embed.fixed-size",
+                hint="Leave it out, or use text-embedding-3-small.",
+            )
+        warnings = (f"dimensions: {model.id} has a fixed size; they were left out",)
         body["dimensions"] = None
     if "encoding_format" in refused:  # the vectors then come as numbers, which are the same
         body["encoding_format"] = None

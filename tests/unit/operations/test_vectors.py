@@ -89,8 +89,8 @@ async def test_a_bad_text_is_asked_once_although_it_comes_again() -> None:
     [
         ("", "embed.empty-text"),
         (HALF_A_CHARACTER, "embed.bad-text"),
-        (None, "embed.bad-text"),
-        (["a"], "embed.bad-text"),
+        (None, "embed.no-text"),
+        (["a"], "embed.no-text"),
         ("word " * 8_200, "embed.too-long"),
     ],
 )
