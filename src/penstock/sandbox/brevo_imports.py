@@ -119,16 +119,25 @@ def start_process(
 def settle(state: BrevoState) -> None:
     """Let every process that is due by now take effect, in order."""
     while state.waiting and state.waiting[0].end <= state.now():
-        process = state.waiting.popleft()
-        fault = state.world.take_fault("brevo", "import.process")
-        process.failed = fault is not None
-        if process.work is not None and not process.failed:
-            state.actor = process.actor
-            process.work()
-            state.actor = ""
-        process.work = None
-        if process.notify:
-            state.outbox.notify(process.notify, process.show(state.now()))
+        _end(state)
+
+
+def finish(state: BrevoState) -> None:
+    """Let every process take effect at once, because the sandbox closes."""
+    while state.waiting:
+        _end(state)
+
+
+def _end(state: BrevoState) -> None:
+    process = state.waiting.popleft()
+    process.failed = state.world.take_fault("brevo", "import.process") is not None
+    if process.work is not None and not process.failed:
+        state.actor = process.actor
+        process.work()
+        state.actor = ""
+    process.work = None
+    if process.notify:
+        state.outbox.notify(process.notify, process.show(state.now()))
 
 
 def import_contacts(state: BrevoState, request: Request) -> Answer:

@@ -23,10 +23,18 @@ _ARGUMENT = re.compile(r"\|\s*(\w+)\s*:\s*(\"[^\"]*\"|'[^']*'|[\w.]+)")
 _STYLE = re.compile(r"<style.*?</style>", re.DOTALL | re.IGNORECASE)
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Read a dotted name as a key: `params.items` is what was given, not a method."""
+        if not isinstance(obj, dict):
+            return super().getattr(obj, attribute)
+        return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+
+
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
+def _environment() -> _Environment:
     # no escaping: the vendor puts attributes into the HTML as they are
-    made = ImmutableSandboxedEnvironment(autoescape=False, undefined=Undefined)
+    made = _Environment(autoescape=False, undefined=Undefined)
     made.filters["default"] = lambda value, other="": value if value not in (None, "") and value else other
     return made
 

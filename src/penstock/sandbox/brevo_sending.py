@@ -59,12 +59,12 @@ def send_now(state: BrevoState, request: Request) -> Answer:
         code = "campaign_processing" if one.status == "in_process" else "campaign_sent"
         raise RefusedError(400, code, "Campaign could not be sent")
     check_recipients(one)
-    _begin(state, one)
+    _begin(state, one, state.now())
     state.world.wrote("brevo", "campaigns.send", str(one.id), ())
     return Answer(204)
 
 
-def _begin(state: BrevoState, one: Campaign) -> None:
+def _begin(state: BrevoState, one: Campaign, at: int) -> None:
     people = find_recipients(state, one)
     if len(people) > state.account.credits:
         raise RefusedError(402, "not_enough_credits", "You don't have enough credit to send your campaign")
@@ -72,8 +72,7 @@ def _begin(state: BrevoState, one: Campaign) -> None:
         raise invalid("a campaign with embedded images can have 5000 recipients at most")
     state.account.credits -= len(people)
     one.waiting = [person.id for person in people]
-    one.status, one.modified = "in_process", state.now()
-    one.scheduled = state.now()
+    one.status, one.modified, one.scheduled = "in_process", at, at
 
 
 def settle_campaigns(state: BrevoState) -> None:
@@ -82,7 +81,7 @@ def settle_campaigns(state: BrevoState) -> None:
     for one in list(state.campaigns.values()):
         if one.status == "queued" and one.scheduled is not None and one.scheduled <= now:
             try:
-                _begin(state, one)
+                _begin(state, one, one.scheduled)
             except RefusedError:
                 one.status = "suspended"
         due = (one.scheduled or 0) + round(state.behaviour.send_seconds * 1000)

@@ -1,4 +1,4 @@
-"""The sandbox's own control paths: `/_sandbox/state`, `/faults`, `/limits`, `/latency`, `/quirks` and more."""
+"""The sandbox's own control paths: `/_sandbox/state`, `/faults`, `/limits`, `/latency`, `/quirks`, `/brevo/…`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any
 
 import msgspec
 
-from penstock.sandbox.brevo_state import BrevoState
+from penstock.sandbox.brevo import BrevoApp
+from penstock.sandbox.brevo_control import BrevoControl
+from penstock.sandbox.brevo_wire import RefusedError
 from penstock.sandbox.conversions_rules import Behaviour
 from penstock.sandbox.conversions_state import ConversionsState
 from penstock.sandbox.limits import Limit
 from penstock.sandbox.openai import OpenAI
 from penstock.sandbox.openai_quirks import Quirks
 from penstock.sandbox.world import Fault, Latency, World
+
+_BREVO = "/_sandbox/brevo/"
 
 
 class LimitChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,10 +44,11 @@ class LatencyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Control:
     """Answers the control paths; meant for loopback only, so it asks for no key."""
 
-    def __init__(self, world: World, openai: OpenAI, brevo: BrevoState, conversions: ConversionsState) -> None:
+    def __init__(self, world: World, openai: OpenAI, brevo: BrevoApp, conversions: ConversionsState) -> None:
         self._world = world
         self._openai = openai
-        self._brevo = brevo
+        self._brevo = brevo.state
+        self._brevo_control = BrevoControl(brevo)
         self._conversions = conversions
 
     async def __call__(
@@ -60,17 +65,19 @@ class Control:
             content += message.get("body", b"")
             more = message.get("more_body", False)
         try:
-            status, value = 200, self._handle(scope["method"], scope["path"], content)
+            status, value = 200, await self._handle(scope["method"], scope["path"], content)
         except KeyError:
             status, value = 404, {"error": f"no such control path: {scope['method']} {scope['path']}"}
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RefusedError) as error:
             status, value = 400, {"error": str(error)}
         body = msgspec.json.encode(value)
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _handle(self, method: str, path: str, content: bytes) -> Any:
+    async def _handle(self, method: str, path: str, content: bytes) -> Any:
+        if path.startswith(_BREVO):
+            return await self._brevo_control.handle(method, path.removeprefix(_BREVO), content)
         actions: dict[tuple[str, str], Callable[[bytes], Any]] = {
             ("GET", "/_sandbox/state"): lambda _: self.state(),
             ("GET", "/_sandbox/faults"): lambda _: self._world.faults,

@@ -53,7 +53,7 @@ class Switchboard:
     def __init__(self, world: World, openai: OpenAI, brevo: BrevoApp, conversions: ConversionsApp) -> None:
         self.azure = AzureDoor(openai)
         self._brevo = brevo
-        self._control = Control(world, openai, brevo.state, conversions.state)
+        self._control = Control(world, openai, brevo, conversions.state)
         self._prefixed: dict[str, Callable[[Scope, Receive, Send], Awaitable[None]]] = {
             "/openai/": self.azure,
             "/plain/": build_openai_app(world, plain=True),
