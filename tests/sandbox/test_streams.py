@@ -247,6 +247,22 @@ async def test_the_one_who_stays_hears_the_rest_when_another_leaves(desk: Desk, 
     assert await desk.states() == ["done"]
 
 
+@APIS
+async def test_who_only_waits_gets_another_answer_when_the_stream_breaks_off(desk: Desk, api: str) -> None:
+    plan(desk, api, "cut", times=1)
+
+    async def work() -> list[Any]:
+        said: list[str] = []
+        streamed = desk.caller.ask(ask_for(api), run="r", listen=said.append)
+        plain = [desk.caller.ask(ask_for(api), run="r") for _ in range(3)]
+        return await asyncio.gather(streamed, *plain, return_exceptions=True)
+
+    broken, *answers = await desk.run(work())
+    assert isinstance(broken, UnavailableError)
+    assert [answer.cached for answer in answers].count(False) == 1
+    assert await desk.states() == ["unknown", "done"]
+
+
 async def test_a_server_that_tells_no_usage_costs_nobody_knows_what(desk: Desk) -> None:
     app = build_openai_app(desk.world, plain=True, fast=True)
     http = Http(apps={"api.openai.com": app})

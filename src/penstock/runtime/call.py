@@ -179,6 +179,22 @@ class Caller:
             purchase = self._under_way[key] = _Purchase(asyncio.create_task(buying), speech)
         if purchase.speech is not None and listen is not None:
             purchase.speech.join(listen)
+        try:
+            answer = await self._wait(key, purchase)
+        except UnavailableError:
+            if listen is not None or purchase.speech is None or not purchase.speech.has_begun:
+                raise
+            if self._under_way.get(key) is purchase:
+                del self._under_way[key]
+            # Only who heard the beginning of an answer cannot be given another.
+            return await self.buy(ask, flow=flow, run=run, interactive=interactive, flex_until=flex_until)
+        if purchase.is_taken:
+            return msgspec.structs.replace(answer, cached=True)
+        purchase.is_taken = True
+        return answer
+
+    async def _wait(self, key: bytes, purchase: _Purchase) -> Answer:
+        """Wait for an answer that is being bought; whoever leaves last ends the purchase."""
         purchase.waiting += 1
         try:
             await _wait_for(purchase.task)
@@ -189,11 +205,7 @@ class Caller:
                 if not purchase.task.done():  # everybody who wanted it is gone
                     purchase.task.cancel()
                     await _wait_for(purchase.task)
-        answer = purchase.task.result()
-        if purchase.is_taken:
-            return msgspec.structs.replace(answer, cached=True)
-        purchase.is_taken = True
-        return answer
+        return purchase.task.result()
 
     async def _buy(
         self,
