@@ -50,7 +50,7 @@ from penstock.runtime.refusals import Refusals
 from penstock.runtime.store import Store
 from penstock.runtime.workers import Duty
 from penstock.upkeep import Upkeep
-from penstock.vendor.models import Catalogue, Limits, load_catalogue
+from penstock.vendor.models import Catalogue, Kind, Limits, load_catalogue
 from penstock.vendors import Vendors
 
 if TYPE_CHECKING:
@@ -179,14 +179,17 @@ class Workspace:
 
     # flows
 
-    def choose_model(self, flow: Flow | None = None) -> ModelChoice:
+    def choose_model(self, flow: Flow | None = None, kind: Kind = "chat") -> ModelChoice:
         """Return the model that answers, and over which connection: the flow's own, else those of the settings.
 
-        A connection named on the command line stands over the flow's.
+        A connection named on the command line stands over the flow's. A flow's model answers texts, and what it is for.
         """
         wished = self.settings.resolve("connection")
         own = flow.connection if flow and wished.origin != "command line" else None
-        return self.operations.choose(options=CallOptions(connection=own, model=flow.model if flow else None))
+        model = flow.model if flow else None
+        if kind != "chat" and model and self.catalogue.find(model).kind != kind:
+            model = None
+        return self.operations.choose(kind, CallOptions(connection=own, model=model))
 
     async def open_bench(self, flow: Flow) -> Bench:
         """Open the source, joins and sinks of a flow."""
@@ -208,6 +211,9 @@ class Workspace:
             clock=self.clock,
             caller=self.caller,
             choice=self.choose_model(flow),
+            others={
+                kind: self.choose_model(flow, kind) for kind in {step.operation.kind for step in flow.steps} - {"chat"}
+            },
             source=source,
             joins=joins,
             sinks=sinks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from penstock.base.clock import Clock
@@ -31,5 +32,7 @@ class Bench:
     in_flight: int = 64
     limits: Limits = field(default_factory=Limits)
     """What is assumed of the vendor's limits, for estimates."""
+    others: Mapping[str, ModelChoice] = field(default_factory=dict)
+    """Which model answers where a step's operation is of another kind than text, by kind."""
     road: Road | None = None
     """How answers are bought, None for at once."""

@@ -82,7 +82,7 @@ class Collecting:
         """Go over the source once; returns how many requests wait for a batch."""
         bench, road, waiting = self.bench, self.road, 0
         state = FlowState(bench.caller.answers.store, self.flow.name)
-        judge = Judge(self.flow, state, bench.caller, bench.choice, self.run, bench.in_flight, self.progress.tell, road)
+        judge = Judge(self.flow, state, bench, self.run, self.progress.tell, road)
         self._judge, keys, road.is_collecting = judge, Keys(self.flow.where), True
         try:
             async for page in bench.source.pages(None, PAGE):

@@ -11,6 +11,7 @@ import msgspec
 
 from penstock.base.errors import DefectError, FixError, InputError, MappingError, PenstockError, UnavailableError
 from penstock.base.types import Record, Source
+from penstock.flows.bench import Bench
 from penstock.flows.keys import Repeats
 from penstock.flows.model import Flow, Step
 from penstock.flows.roads import Later, Road
@@ -19,7 +20,6 @@ from penstock.flows.state import FlowState
 from penstock.flows.work import Purchases, Sorted, Wanted, Work, fold_key, to_time
 from penstock.operations.declare import Fields, ModelChoice
 from penstock.runtime.ask import Answer, Ask
-from penstock.runtime.call import Caller
 from penstock.runtime.steps import as_penstock_error
 from penstock.runtime.vectors import Held
 
@@ -36,22 +36,21 @@ class Judge:
         self,
         flow: Flow,
         state: FlowState,
-        caller: Caller,
-        choice: ModelChoice,
+        bench: Bench,
         run: str,
-        in_flight: int,
         tell: Callable[[str], None] | None = None,
         road: Road | None = None,
     ) -> None:
         """Judge for `run`; `tell` hears what a person should know while it works, `road` is how answers are bought."""
         self.flow = flow
         self.state = state
-        self.caller = caller
-        self.choice = choice
+        self.caller = bench.caller
+        self.choice = bench.choice
+        self._others = bench.others
         self.run = run
         self.stopped_by: PenstockError | None = None
-        self._in_flight = in_flight
-        self._slots = Slots(in_flight)
+        self._in_flight = bench.in_flight
+        self._slots = Slots(bench.in_flight)
         self._tell = tell
         self.road = road
         self._given_up: list[Work] = []
@@ -133,7 +132,7 @@ class Judge:
                 work.prints[index:] = [print_]
                 if self._take_known(work, index, step, print_):
                     continue
-                prepared = step.operation.prepare(given, self.choice)
+                prepared = step.operation.prepare(given, self._choice_for(step))
             except PenstockError as error:
                 if _stops_run(error):
                     raise
@@ -144,6 +143,9 @@ class Judge:
             else:
                 self._keep(work, step, prepared.model_dump(mode="json"))
         return wanted
+
+    def _choice_for(self, step: Step) -> ModelChoice:
+        return self._others.get(step.operation.kind, self.choice)
 
     def _take_known(self, work: Work, index: int, step: Step, fingerprint: bytes) -> bool:
         """Take the kept result of a step when the record was judged on exactly this before."""
@@ -158,7 +160,7 @@ class Judge:
 
     def _fingerprint(self, step: Step, given: Fields) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
-        choice = self.choice
+        choice = self._choice_for(step)
         head = (step.operation.name, step.operation.version, choice.model.id, choice.tier, choice.has_decisions)
         digest.update(repr(head).encode())
         digest.update(_encode(given.__dict__))
@@ -172,7 +174,7 @@ class Judge:
         """Read an answer; when it cannot be used, one repair is bought through the same path."""
         asker = _Asker(self, held)
         try:
-            done = await step.operation.perform(asker, want.input, self.choice, prepared=want.ask)
+            done = await step.operation.perform(asker, want.input, self._choice_for(step), prepared=want.ask)
         except Later:  # the record has no result yet
             return
         except PenstockError as error:

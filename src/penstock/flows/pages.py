@@ -45,9 +45,7 @@ class PageWorker:
         self.run = run
         self.progress = progress
         self.state = FlowState(bench.caller.answers.store, flow.name)
-        self.judge = Judge(
-            flow, self.state, bench.caller, bench.choice, run, bench.in_flight, progress.tell, bench.road
-        )
+        self.judge = Judge(flow, self.state, bench, run, progress.tell, bench.road)
 
     @property
     def stopped_by(self) -> PenstockError | None:

@@ -68,9 +68,8 @@ class Planner:
         self.flow = flow
         self.bench = bench
         self.id = plan_id
-        caller = bench.caller
-        self.state = FlowState(caller.answers.store, flow.name)
-        self.judge = Judge(flow, self.state, caller, bench.choice, plan_id, bench.in_flight)
+        self.state = FlowState(bench.caller.answers.store, flow.name)
+        self.judge = Judge(flow, self.state, bench, plan_id)
         self.plan = Plan(flow.name, bench.source.describe(), model=bench.choice.model.id, by=by or flow.by or "now")
         self._costs = Costs(bench.ways)
         self._is_more_to_come = False
