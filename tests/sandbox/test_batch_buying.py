@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 
 from call_desk import MODEL, Desk, open_desk
+from penstock.base.clock import ManualClock
 from penstock.base.errors import StoppedError
 from penstock.base.types import to_money
 from penstock.runtime.ask import Ask
 from penstock.runtime.batch_lines import Room
 from penstock.runtime.batches import WHOLE_FILE, Batches, list_batches
-from penstock.sandbox.limits import Limit
-from penstock.sandbox.world import Fault
+from penstock.runtime.store import Store
+from penstock.sandbox.limits import Limit, Limiter
+from penstock.sandbox.world import Fault, World
+from stores import KINDS, new_place
 
 NEVER = float("inf")
 
@@ -57,6 +60,32 @@ async def test_files_keep_to_lines_bytes_and_tokens(tmp_path: Path, room: Room, 
         assert await held(desk, asks) == 10
         books = await desk.spent()
         assert (books.calls, books.reserved, books.held, desk.world.bought_twice()) == (10, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_either_database_follows_a_batch_through_refusals_and_failures(tmp_path: Path, kind: str) -> None:
+    asks = [ask_for(number) for number in range(8)]
+    clock = ManualClock()
+    store = await Store.open(new_place(kind, tmp_path), clock)
+    desk = Desk(clock, store, World(clock), Limiter(clock, {}, default=Limit()), 20.0)
+    try:
+        desk.world.faults.append(Fault("openai", "batches.line", times=2, status=400, code="invalid_prompt"))
+        desk.world.faults.append(Fault("openai", "batches.line", "drop", times=2))
+        batches = new_batches(desk)
+        await buy(desk, batches, asks)
+        counts = await batches.count("r")
+        assert (counts["done"], counts["refused"]) == (6, 2)
+        known = await batches.known([desk.caller.address(ask) for ask in asks])
+        assert [one.problem.code for one in known.values() if one.problem] == ["openai.rejected"] * 2
+        await batches.hear((await list_batches(store))[0].vendor_id)
+        await batches.forget("r")
+        assert await batches.count("r") == {"used": 0}
+        books = await desk.spent()
+        assert (books.calls, books.reserved, books.held) == (6, 0, 0)
+    finally:
+        await desk.governor.close()
+        await desk.http.close()
+        await store.close()
 
 
 async def test_an_answer_of_a_batch_costs_exactly_half_of_the_same_answer_live(tmp_path: Path) -> None:

@@ -170,6 +170,12 @@ def run(
     if not target.endswith((".yaml", ".yml")) and not Path(target).exists():
         from penstock.cli.operations import run_operation
 
+        if by is not None:
+            raise FixError(
+                f"--by is for flows, and {target} is an operation: one call is answered at once",
+                code="run.by-operation",
+                hint=f"Leave it out, or write a flow with the step {target}.",
+            )
         return run_operation(given, target, inputs, as_json)
     report = run_async(lambda: _run_flow(given, Path(target), budget, yes, by, apply_schema, as_stream))
     if as_stream:
