@@ -250,6 +250,8 @@ class _Work:
             await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
             self._reap()
         self._tasks[items[0].parcel] = asyncio.create_task(self._buy(items))
+        # It leaves before the next texts are counted, which takes a while for long ones.
+        await asyncio.wait(self._tasks.values(), timeout=0)
 
     def _reap(self) -> None:
         """Drop the calls that ended; raises what concerns all texts."""

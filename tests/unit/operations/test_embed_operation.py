@@ -11,11 +11,12 @@ import numpy
 import pytest
 
 from embedding_vendor import SMALL, Vendor, choose
-from penstock.base.errors import InputError, RejectedError, StoppedError
+from penstock.base.errors import InputError, QuotaError, RejectedError, StoppedError
 from penstock.calls import CallOptions
 from penstock.operations import embed
 from penstock.operations.vectors import Embedder
 from penstock.runtime.ask import Answer
+from penstock.sandbox.world import Fault
 from penstock.workspace import Workspace
 
 TEXTS = ["The parcel came late.", "The parcel came very late.", "Lovely colour", "The parcel came late."]
@@ -158,3 +159,20 @@ async def test_the_output_says_how_vectors_are_written_and_reads_one_answer() ->
     assert output.vectors == [base64.b64encode(row).decode() for row in rows]
     made = await embed.run(Vendor(), embed.Input(texts=["a", "b"], encoding="base64"), choose())
     assert (made.vectors, made.encoding) == (output.vectors, "base64")
+
+
+async def test_what_was_bought_before_an_end_of_credit_is_not_bought_again(workspace: Workspace) -> None:
+    world = workspace.vendors.world
+    assert world is not None
+    world.faults.append(Fault("openai", "embeddings", "status", status=429, code="insufficient_quota", after=1))
+    texts = [f"text {at}" for at in range(5_000)]
+    embedder = Embedder(workspace.caller, workspace.operations.choose("embedding"), dimensions=4, in_flight=1)
+    with pytest.raises(QuotaError):
+        await embedder.embed(texts)
+    assert billed(workspace) == 1
+    world.faults.clear()
+    found = await embedder.embed(texts)
+    assert not found.problems
+    assert [answer.cached for answer in found.answers].count(False) == 2
+    assert billed(workspace) == 3
+    assert world.bought_twice() == 0
