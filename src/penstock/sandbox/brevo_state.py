@@ -199,7 +199,10 @@ class BrevoState(ContactBook):
         lists = contact.lists
         if self.behaviour.visible_after:
             until = moment + round(self.behaviour.visible_after * 1000)
-            self.shadows[contact.id] = until, None if target is None else self.show(target)
+            before = None if target is None else self.show(target)
+            if before is not None:
+                before["attributes"] = dict(before["attributes"])
+            self.shadows[contact.id] = until, before
         names, changes = self._apply(contact, fields)
         if target is None and self.behaviour.synthetic_addresses and not contact.email and contact.identity("SMS"):
             self._claim(contact, "email", f"{contact.identity('SMS')}@mailin-sms.com")
