@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,7 +18,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from openai_server import OpenAIServer
 from penstock.base.errors import InputError
-from penstock.operations.catalogue import all_operations
+from penstock.operations.catalogue import all_operations, find_operation
 from penstock.server.auth import Tokens
 from penstock.server.listen import Server, open_socket
 from penstock.server.mcp import Terms, Tools, build_server
@@ -273,3 +274,24 @@ async def test_a_page_of_another_site_gets_nothing(workspace: Workspace) -> None
         foreign = await client.post(url, json={}, headers={"origin": "https://evil.example"})
         rebound = await client.post(url, json={}, headers={"host": "evil.example"})
     assert (foreign.status_code, rebound.status_code) == (403, 421)
+
+
+async def test_files_are_read_by_path_only_where_that_is_allowed(workspace: Workspace, tmp_path: Path) -> None:
+    picture = find_operation("edit-image").example["images"][0]
+    inside, outside = tmp_path / "pictures", tmp_path / "secret.png"
+    inside.mkdir()
+    for path in (inside / "shoe.png", outside):
+        path.write_bytes(base64.b64decode(picture.partition(",")[2]))
+    values = {"text": "Make it red."}
+    async with connect(workspace) as client:
+        refused = problem(await client.call_tool("edit-image", {**values, "images": [str(outside)]}))
+        assert refused["code"] == "operation.bad-input"
+    async with connect(workspace, allow_files=inside) as client:
+        made = await client.call_tool("edit-image", {**values, "images": ["shoe.png"]})
+        assert not made.is_error, made.content
+        assert [block.type for block in made.content] == ["text", "image", "text"]
+        assert made.content[1].data == made.structured_content["output"]["images"][0]["base64"]
+        assert "base64" not in made.content[0].text
+        for path in (str(outside), "../secret.png"):
+            refused = problem(await client.call_tool("edit-image", {**values, "images": [path]}))
+            assert "outside of the folders" in refused["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 @click.option("--budget", type=float, metavar="DOLLARS", help="Most that all calls together may cost; a hard stop.")
 @click.option("--read-only", is_flag=True, help="Offer only what buys nothing and changes nothing.")
 @click.option("--only", multiple=True, metavar="NAME", help="Offer only this operation; may be repeated.")
+@click.option(
+    "--allow-files",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Let pictures and sound be read by path, below this folder.",
+)
 @click.option("--http", "over_http", is_flag=True, help="Serve over HTTP instead of standard input and output.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="With --http: address to listen on.")
 @click.option(
@@ -34,6 +41,7 @@ def mcp(
     budget: float | None,
     read_only: bool,
     only: tuple[str, ...],
+    allow_files: Path | None,
     over_http: bool,
     host: str,
     port: int,
@@ -49,7 +57,7 @@ def mcp(
         )
     from penstock.server.mcp import Terms
 
-    terms = Terms(budget=budget, read_only=read_only, only=only)
+    terms = Terms(budget=budget, read_only=read_only, only=only, allow_files=allow_files)
     run_async(lambda: _serve(given, terms, (host, port, no_auth) if over_http else None))
 
 

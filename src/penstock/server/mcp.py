@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mcp_types as wire
@@ -24,6 +25,7 @@ from penstock.base.types import DOLLAR
 from penstock.calls import CallOptions, Preview, parse_options
 from penstock.operations.catalogue import Entry, all_operations, find_entry
 from penstock.operations.declare import Operation
+from penstock.operations.files import NO_PATHS, FilePolicy
 from penstock.operations.result import Result
 from penstock.runtime.ask import Ask
 from penstock.server.api import result_schema
@@ -43,12 +45,14 @@ class Terms:
     """What the clients of a server may do.
 
     `budget` is in dollars, for all of their calls together. With `read_only` nothing is bought and
-    nothing changed. `only` names the operations that are offered; empty means all.
+    nothing changed. `only` names the operations that are offered; empty means all. Files are read at paths
+    below `allow_files`, and nowhere without it.
     """
 
     budget: float | None = None
     read_only: bool = False
     only: tuple[str, ...] = ()
+    allow_files: Path | None = None
 
 
 class Tools:
@@ -59,7 +63,8 @@ class Tools:
         self._workspace = workspace
         self._terms = terms
         self._label = workspace.clock.new_id("mcp")
-        self._operations = workspace.operations.under(self._label, terms.budget)
+        files = FilePolicy((terms.allow_files,)) if terms.allow_files else NO_PATHS
+        self._operations = workspace.operations.under(self._label, terms.budget, files)
         self._agreed = float(workspace.settings.get("ask-above"))
         entries = [find_entry(name) for name in terms.only] or all_operations()
         self.offered = {entry.name: tool for entry in entries if (tool := self._describe(entry)) is not None}
@@ -235,14 +240,30 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _finished(result: Result) -> wire.CallToolResult:
     plain = msgspec.to_builtins(result)
-    text = plain["output"].get("text")
-    shown = text if isinstance(text, str) and text else json.dumps(plain["output"], ensure_ascii=False)
+    files: list[wire.ContentBlock] = []
+    output = _take_files(plain["output"], files)
+    text = output.get("text")
+    shown = text if isinstance(text, str) and text else json.dumps(output, ensure_ascii=False)
     cost = "unknown" if result.cost_dollars is None else f"${result.cost_dollars:.6f}"
     facts = "; ".join([f"cost: {cost}", *(["held already"] if result.cached else []), *result.warnings])
-    return wire.CallToolResult(
-        content=[wire.TextContent(text=shown), wire.TextContent(text=f"[{result.model or 'no call'}; {facts}]")],
-        structured_content=plain,
-    )
+    about = wire.TextContent(text=f"[{result.model or 'no call'}; {facts}]")
+    return wire.CallToolResult(content=[wire.TextContent(text=shown), *files, about], structured_content=plain)
+
+
+def _take_files(value: Any, files: list[wire.ContentBlock]) -> Any:
+    """Return an output without the content of its pictures and sounds, which go into `files`."""
+    if isinstance(value, list):
+        return [_take_files(part, files) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if {"media_type", "base64"} <= value.keys():
+        kind, content = value["media_type"], value["base64"]
+        if kind.startswith("image/"):
+            files.append(wire.ImageContent(data=content, mime_type=kind))
+        elif kind.startswith("audio/"):
+            files.append(wire.AudioContent(data=content, mime_type=kind))
+        return {name: part for name, part in value.items() if name != "base64"}
+    return {name: _take_files(part, files) for name, part in value.items()}
 
 
 def _failed(error: PenstockError) -> wire.CallToolResult:
