@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy
 import pytest
@@ -18,6 +22,7 @@ from penstock.base.errors import (
     StoppedError,
     UnavailableError,
 )
+from penstock.operations.parcels import choose_room
 from penstock.operations.vectors import Embedder, Vectors
 from penstock.runtime.ask import Ask
 from penstock.runtime.vectors import Held
@@ -233,3 +238,28 @@ async def test_what_was_held_is_one_answer_with_what_it_once_cost() -> None:
 
 def test_a_model_without_an_entry_has_no_limits_of_its_own() -> None:
     assert choose("bge-m3").model == Model(id="bge-m3", known=False)
+
+
+def test_without_numpy_the_operation_works_and_arrays_say_what_is_missing() -> None:
+    script = """
+import asyncio, sys
+sys.modules["numpy"] = None
+from embedding_vendor import Vendor, choose
+from penstock.base.errors import SettingsError
+from penstock.operations import embed
+from penstock.operations.vectors import Embedder
+print(asyncio.run(embed.run(Vendor(), embed.Input(text="a"), choose())).dimensions)
+try:
+    asyncio.run(Embedder(Vendor(), choose()).embed(["a"]))
+except SettingsError as error:
+    print(error.code)
+"""
+    tests = str(Path(__file__).parents[2])
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "embed.needs-numpy"]
+
+
+def test_a_call_is_filled_less_where_tokens_are_only_estimated() -> None:
+    assert choose_room(choose()) == (2_048, 300_000)
+    assert choose_room(choose("bge-m3")) == (2_048, 225_000)
