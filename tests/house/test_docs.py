@@ -13,7 +13,7 @@ from penstock.flows.model import load_flow
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
-FLOWS = sorted((ROOT / "examples").rglob("*.yaml"))
+FLOWS = sorted((ROOT / "examples").rglob("flow.yaml"))
 
 
 def short(path):
@@ -71,7 +71,7 @@ def test_every_command_that_is_named_exists(page):
 @pytest.mark.parametrize("path", FLOWS, ids=short)
 def test_every_example_flow_loads(path):
     flow = load_flow(path)
-    assert flow.steps
+    assert flow.steps or {target.kind for target in flow.targets} == {"conversions"}
     assert (path.parent / str(flow.source_options["path"])).is_file()
 
 

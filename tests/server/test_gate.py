@@ -112,7 +112,7 @@ async def test_a_body_that_is_too_large_is_refused_before_and_while_it_is_read(t
 
 async def test_a_defect_is_told_without_a_stack_and_reported_inside(tmp_path: Path) -> None:
     async with open_service(tmp_path) as client:
-        client.app.workspace.operations.call = None  # type: ignore[assignment, method-assign]
+        client.app.workspace.caller.address = None  # type: ignore[assignment, method-assign]
         answered = await client.post("/v1/operations/respond", {"input": {"text": "x"}})
         assert (answered.status, answered.problem["code"]) == (500, "penstock.defect")
         assert "NoneType" not in answered.body.decode()
