@@ -184,7 +184,7 @@ class Vendors:
     async def fetch_file(self, url: str, most_bytes: int) -> bytes:
         """Return the file behind a public URL; in the sandbox nothing outside is asked for.
 
-        Raises `InputError` for what cannot be fetched, `SettingsError` for an address that is not public.
+        Raises `InputError` for what cannot be fetched, `UnavailableError` where no answer came.
         """
         if self.is_sandbox:
             raise InputError(

@@ -220,6 +220,7 @@ class Workspace:
             ways=Ways(self.caller, self._is_openai),
             in_flight=int(self.settings.get("in-flight")),
             limits=self.start_limits(self.choose_model(flow).model.id),
+            fetch=self.vendors.fetch_file,
         )
 
     def _is_openai(self, connection: str) -> bool:

@@ -10,6 +10,7 @@ from penstock.base.types import Sink, SnapshotSink, Source
 from penstock.flows.model import Target
 from penstock.flows.roads import Road
 from penstock.operations.declare import ModelChoice
+from penstock.operations.files import Fetch
 from penstock.runtime.call import Caller
 from penstock.runtime.modes import Ways
 from penstock.vendor.models import Limits
@@ -36,3 +37,5 @@ class Bench:
     """Which model answers where a step's operation is of another kind than text, by kind."""
     road: Road | None = None
     """How answers are bought, None for at once."""
+    fetch: Fetch | None = None
+    """What gets files behind URLs."""

@@ -47,6 +47,7 @@ class Judge:
         self.caller = bench.caller
         self.choice = bench.choice
         self._others = bench.others
+        self._fetch = bench.fetch
         self.run = run
         self.stopped_by: PenstockError | None = None
         self._in_flight = bench.in_flight
@@ -172,9 +173,13 @@ class Judge:
 
     async def _finish(self, step: Step, want: Wanted, held: Mapping[bytes, Answer], purchases: Purchases) -> None:
         """Read an answer; when it cannot be used, one repair is bought through the same path."""
-        asker = _Asker(self, held)
+        asker, operation = _Asker(self, held), step.operation
         try:
-            done = await step.operation.perform(asker, want.input, self._choice_for(step), prepared=want.ask)
+            given = want.input
+            if operation.load is not None and self._fetch is not None:
+                given = await operation.load(given, self._fetch)
+            prepared = want.ask if given is want.input else None  # with its files it is another request
+            done = await operation.perform(asker, given, self._choice_for(step), prepared=prepared)
         except Later:  # the record has no result yet
             return
         except PenstockError as error:

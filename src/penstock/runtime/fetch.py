@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from penstock.base.addresses import Resolve, find_public_addresses
-from penstock.base.errors import InputError, UnavailableError
+from penstock.base.errors import InputError, SettingsError, UnavailableError
 from penstock.vendor.http import Http
 
 SECONDS = 60.0
@@ -27,18 +27,21 @@ class Fetcher:
     async def fetch(self, url: str, most_bytes: int) -> bytes:
         """Return what is behind a https URL.
 
-        Raises `SettingsError` for an address that is not public, `InputError` for a refusal, a redirect or
-        too many bytes, `UnavailableError` where no answer came.
+        Raises `InputError` for an address that is not public, a refusal, a redirect or too many bytes,
+        `UnavailableError` where no answer came.
         """
+        try:
+            addresses = await asyncio.to_thread(find_public_addresses, url, with_query=True, resolve=self._resolve)
+        except SettingsError as error:
+            raise _refuse(error.message) from None
         host = urlsplit(url).hostname or ""
-        addresses = await asyncio.to_thread(find_public_addresses, url, with_query=True, resolve=self._resolve)
         http = self._open_pool({host: addresses[0]})
         try:
             return await _read(http, url, host, most_bytes)
         except UnavailableError as error:
             if error.code != "http.too-large":
                 raise
-            raise _refuse(host, f"sent more than {most_bytes:,} bytes") from None
+            raise _refuse(f"{host} sent more than {most_bytes:,} bytes") from None
         finally:
             await http.close()
 
@@ -46,9 +49,9 @@ class Fetcher:
 async def _read(http: Http, url: str, host: str, most_bytes: int) -> bytes:
     async with http.stream("GET", url, headers={"Accept": "*/*"}, timeout=SECONDS) as incoming:
         if 300 <= incoming.status < 400:
-            raise _refuse(host, "sends on to another address, which is not followed")
+            raise _refuse(f"{host} sends on to another address, which is not followed")
         if incoming.status >= 300:
-            raise _refuse(host, f"answered {incoming.status}")
+            raise _refuse(f"{host} answered {incoming.status}")
         announced = incoming.headers.get("content-length") or "0"
         size = int(announced) if announced.isdigit() else 0
         parts: list[bytes] = []
@@ -56,13 +59,13 @@ async def _read(http: Http, url: str, host: str, most_bytes: int) -> bytes:
             parts.append(part)
             size = max(sum(map(len, parts)), size)
         if size > most_bytes:
-            raise _refuse(host, f"sent more than {most_bytes:,} bytes")
+            raise _refuse(f"{host} sent more than {most_bytes:,} bytes")
     return b"".join(parts)
 
 
-def _refuse(host: str, why: str) -> InputError:
+def _refuse(why: str) -> InputError:
     return InputError(
-        f"the file cannot be fetched: {host} {why}",
+        f"the file cannot be fetched: {why}",
         code="file.not-fetched",
         hint="Give the file itself: a path, base64 or a data URL.",
     )
