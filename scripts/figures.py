@@ -105,6 +105,42 @@ def streaming(found: dict[str, Any]) -> str:
     )
 
 
+def embeddings(found: dict[str, Any]) -> str:
+    """Describe the planner of embeddings by itself and with everything behind it."""
+    planner, whole = found["planner"], found["whole"]
+
+    def row(name: str, one: dict[str, Any]) -> tuple[object, ...]:
+        return name, f"{one['texts']:,}", f"{one['texts_per_cpu_second']:,}", f"{one['peak_mib']} MiB"
+
+    ours, theirs = (max(one["peak_mib"] for one in planner["rounds"][name]) for name in ("penstock", "openai_sdk"))
+    rows = [
+        (
+            "penstock, planner and decoding",
+            f"{found['texts']:,}",
+            f"{planner['penstock_texts_per_cpu_second']:,}",
+            f"{ours} MiB",
+        ),
+        (
+            "openai SDK with numpy, the same bodies",
+            f"{planner['rounds']['openai_sdk'][0]['texts']:,}",
+            f"{planner['openai_sdk_texts_per_cpu_second']:,}",
+            f"{theirs} MiB",
+        ),
+        row("penstock over HTTP, each vector held in SQLite with full sync", whole["first"]),
+        row("penstock, the same texts again: all held", whole["all_held"]),
+        row("openai SDK over HTTP, nothing held", whole["openai_sdk"]),
+    ]
+    return (
+        "## Embeddings\n\n"
+        f"Short texts to vectors of 1,536 float32 numbers. The first two rows answer each call with a prebuilt body: no "
+        f"server and no disk count (ratio {planner['ratio']:.1f}). A held vector takes "
+        f"{whole['store_bytes_per_text']:,} bytes in the store.\n\n"
+        "    python benchmarks/embeddings.py\n\n"
+        + table(["client", "texts", "texts per second of CPU", "peak memory"], rows)
+        + "\n"
+    )
+
+
 def replay(found: dict[str, Any]) -> str:
     """Describe replay and kill."""
     again, killed = found["replay"], found["kill"]
@@ -317,6 +353,7 @@ SECTIONS = {
     "quota": quota,
     "overhead": overhead,
     "streaming": streaming,
+    "embeddings": embeddings,
     "replay": replay,
     "memory": memory,
     "estimate": estimate,
