@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from penstock.base.errors import InputError, SettingsError
+from penstock.base.errors import InputError
 from penstock.runtime.fetch import Fetcher
 from penstock.vendor.http import Http
 
@@ -58,7 +58,7 @@ async def test_a_file_is_fetched_from_the_address_that_was_checked() -> None:
 )
 async def test_an_address_inside_is_never_asked(address: str) -> None:
     place = Place()
-    with pytest.raises(SettingsError, match="not a public address"):
+    with pytest.raises(InputError, match="not a public address"):
         await fetcher(place, PUBLIC, address).fetch(URL, 100)
     assert place.asked == []
 
@@ -68,7 +68,7 @@ async def test_an_address_inside_is_never_asked(address: str) -> None:
 )
 async def test_a_url_of_another_form_is_never_asked(url: str) -> None:
     place = Place()
-    with pytest.raises(SettingsError):
+    with pytest.raises(InputError, match="cannot be fetched"):
         await fetcher(place).fetch(url, 100)
     assert place.asked == []
 
