@@ -49,24 +49,19 @@ def fit_schema(schema: Schema) -> Fitted:
 
     Strict mode where the schema can be said in it, otherwise the schema as it is, without strictness.
     """
-    return _fit(msgspec.json.encode(schema))
+    try:
+        return _fit(msgspec.json.encode(schema))
+    except RecursionError:
+        raise InputError(
+            "the answer schema is nested too deeply", code="schema.invalid", hint=f"{MAX_DEPTH} levels are enough."
+        ) from None
 
 
 @lru_cache(maxsize=256)
 def _fit(encoded: bytes) -> Fitted:
     schema = msgspec.json.decode(encoded)
-    try:
-        jsonschema_rs.meta.validate(schema)
-    except jsonschema_rs.ValidationError as error:
-        raise InputError(
-            f"the answer schema is not JSON Schema: {error.message}",
-            code="schema.invalid",
-            hint="Check the words and their kinds at json-schema.org.",
-        ) from None
-    if any(not str(reference).startswith("#") for reference in _references(schema)):
-        raise InputError(
-            "the schema refers to another document", code="schema.reference", hint="Put the definition under $defs."
-        )
+    _check_schema(schema)
+    schema = _with_defs(schema)
     is_wrapped = (
         not isinstance(schema, dict) or schema.get("type") != "object" or bool({"anyOf", "oneOf"} & set(schema))
     )
@@ -81,7 +76,54 @@ def _fit(encoded: bytes) -> Fitted:
     return Fitted(strict, is_strict=True, is_wrapped=is_wrapped, changes=(*why, *changes))
 
 
+def _check_schema(schema: Any) -> None:
+    """Raise `InputError` for what is no JSON Schema, and for references that lead nowhere or outside."""
+    try:
+        jsonschema_rs.meta.validate(schema)
+    except jsonschema_rs.ValidationError as error:
+        raise InputError(
+            f"the answer schema is not JSON Schema: {error.message}",
+            code="schema.invalid",
+            hint="Check the words and their kinds at json-schema.org.",
+        ) from None
+    if any(not str(reference).startswith("#") for reference in _references(schema)):
+        raise InputError(
+            "the schema refers to another document", code="schema.reference", hint="Put the definition under $defs."
+        )
+    try:
+        jsonschema_rs.validator_for(schema, offline=True)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        raise InputError(
+            f"the schema cannot be used: {str(error).strip().partition(chr(10))[0]}",
+            code="schema.reference",
+            hint="Put what it refers to under $defs, and check its patterns.",
+        ) from None
+
+
+def _with_defs(schema: Any) -> Any:
+    """Return the schema with its definitions under the one name that strict mode knows."""
+    if not isinstance(schema, dict) or "definitions" not in schema:
+        return schema
+    moved = _redirect(schema, "#/definitions/", "#/$defs/")
+    definitions = {**moved.pop("definitions"), **moved.get("$defs", {})}
+    return {**moved, "$defs": definitions}
+
+
+def _redirect(schema: Any, old: str, new: str) -> Any:
+    """Return a schema whose references that begin with `old` begin with `new`."""
+    if isinstance(schema, list):
+        return [_redirect(part, old, new) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _redirect(value, old, new) for key, value in schema.items()}
+    reference = found.get("$ref")
+    if isinstance(reference, str) and reference.startswith(old):
+        found["$ref"] = new + reference.removeprefix(old)
+    return found
+
+
 def _wrap(schema: Any) -> Schema:
+    schema = _redirect(_redirect(schema, "#", "#/properties/value"), "#/properties/value/$defs/", "#/$defs/")
     definitions = {"$defs": schema["$defs"]} if isinstance(schema, dict) and "$defs" in schema else {}
     inner = {key: value for key, value in schema.items() if key != "$defs"} if isinstance(schema, dict) else schema
     return {
@@ -280,8 +322,12 @@ def _prune_object(schema: Schema, value: dict[str, Any], root: Any) -> dict[str,
 
 
 def _takes_null(schema: Any, root: Any) -> bool:
-    inlined = {**schema, "$defs": root.get("$defs", {})} if isinstance(schema, dict) else schema
-    return jsonschema_rs.is_valid(inlined, None, offline=True)
+    shared = {name: root[name] for name in ("$defs", "definitions") if name in root}
+    inlined = {**schema, **shared} if isinstance(schema, dict) else schema
+    try:
+        return jsonschema_rs.is_valid(inlined, None, offline=True)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):  # it refers to another place of the whole
+        return False
 
 
 def _branches(schema: Schema, root: Any, depth: int = 0) -> Iterator[Schema]:
