@@ -49,7 +49,7 @@ def build_command(name: str) -> click.Command:
             if given_values[field] not in (None, ())
         }
         if argument is not None and first is not None:
-            values.setdefault(first, sys.stdin.read() if argument == "-" else argument)
+            values.setdefault(first, _read_input(fields[first]) if argument == "-" else argument)
         return _perform(given, name, values, options, doing)
 
     command: click.Command = click.command(name, help=_help(operation, first))(common(call))
@@ -135,13 +135,24 @@ def _take_options(values: dict[str, Any], *, can_stream: bool) -> tuple[CallOpti
 def _read_value(field: str, details: Mapping[str, Any], value: Any) -> Any:
     """Return the value of an option: text as it is (`-` is standard input), other kinds from JSON."""
     kind = _kind(details)
+    if isinstance(value, tuple) and _is_file(details["items"]):
+        return [_read_input(details["items"]) if given == "-" else given for given in value]
     if isinstance(value, tuple):
         return [text for given in value for text in _read_texts(field, given)]
     if kind == "string" and value == "-":
-        return sys.stdin.read()
+        return _read_input(details)
     if not isinstance(value, str) or kind == "string":
         return value
     return read_json(field, value)
+
+
+def _is_file(details: Mapping[str, Any]) -> bool:
+    """Tell whether a field takes a file: then it also takes one as an object with base64."""
+    return any("base64" in part.get("properties", ()) for part in details.get("anyOf", ()))
+
+
+def _read_input(details: Mapping[str, Any]) -> str | bytes:
+    return sys.stdin.buffer.read() if _is_file(details) else sys.stdin.read()
 
 
 def _read_texts(field: str, given: str) -> list[str]:

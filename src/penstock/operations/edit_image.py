@@ -66,6 +66,7 @@ def prepare(input: Input, choice: ModelChoice) -> Ask:
         files=tuple(files),
         images=input.copies,
         most=order.most(tokens, len(input.images)),
+        likely=order.likely(tokens, len(input.images)),
         timeout=SECONDS,
         warnings=tuple(order.warnings),
     )

@@ -38,6 +38,7 @@ def prepare(input: Input, choice: ModelChoice) -> Ask:
         connection=choice.connection,
         images=input.copies,
         most=order.most(tokens),
+        likely=order.likely(tokens),
         timeout=SECONDS,
         warnings=tuple(order.warnings),
     )

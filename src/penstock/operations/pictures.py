@@ -39,6 +39,8 @@ _ABOVE_HIGH = {"xhigh": 2, "max": 4}
 """How many times the tokens of high these are taken to use; nothing is published."""
 SOURCE_TOKENS = 6_500
 """What a picture to edit is taken to use as input, at most: some 6,200 at high fidelity."""
+_USUAL_SOURCE_TOKENS = 1_500
+"""What it usually uses."""
 _FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "gif": "image/gif", "svg": "image/svg+xml"}
 
 
@@ -132,10 +134,15 @@ class Order(Request):
 
     def most(self, prompt_tokens: int, sources: int = 0) -> Usage:
         """Return the most that the pictures use; where the model chooses, it is taken to choose the dearest."""
-        seen = SOURCE_TOKENS * sources
-        made = self.look.copies * count_tokens(
-            self.model, str(self.body.get("size", "auto")), str(self.body.get("quality", "auto"))
-        )
+        return self._use(prompt_tokens, SOURCE_TOKENS * sources, "high")
+
+    def likely(self, prompt_tokens: int, sources: int = 0) -> Usage:
+        """Return what the pictures probably use; where the model chooses, it is taken to choose the middle."""
+        return self._use(prompt_tokens, _USUAL_SOURCE_TOKENS * sources, "medium")
+
+    def _use(self, prompt_tokens: int, seen: int, chosen: str) -> Usage:
+        quality = str(self.body.get("quality", chosen))
+        made = self.look.copies * count_tokens(self.model, str(self.body.get("size", "auto")), quality)
         return Usage(
             input=prompt_tokens + seen, output=made, images=self.look.copies, image_input=seen, image_output=made
         )

@@ -33,6 +33,8 @@ SECONDS = 180.0
 """How long an answer may take at least."""
 AUDIO_TOKENS_A_SECOND = 1_250 / 60
 """By the published $0.015 a minute at $12 per million tokens."""
+LETTERS_A_SECOND = 15
+"""How fast is usually spoken."""
 _FORMATS = {
     "mp3": "audio/mpeg",
     "opus": "audio/opus",
@@ -90,7 +92,8 @@ def prepare(input: Input, choice: ModelChoice) -> Ask:
         return asks[0]
     note = f"text: too long for one call; cut into {len(parts)} at ends of sentences and joined"
     most = sum((ask.most for ask in asks if ask.most is not None), Usage())
-    return msgspec.structs.replace(asks[0], most=most, warnings=(note, *asks[0].warnings))
+    likely = sum((ask.likely for ask in asks if ask.likely is not None), Usage()) if asks[0].likely else None
+    return msgspec.structs.replace(asks[0], most=most, likely=likely, warnings=(note, *asks[0].warnings))
 
 
 def cut_text(text: str) -> list[str]:
@@ -129,17 +132,18 @@ def _prepare_part(text: str, input: Input, choice: ModelChoice) -> Ask:
         tokens,
         connection=choice.connection,
         reply="media",
-        most=_most(text, tokens, input.speed, model),
+        most=_use(text, tokens, guess_seconds(text) / input.speed, model),
+        likely=_use(text, tokens, len(text) / LETTERS_A_SECOND / input.speed, model),
         timeout=SECONDS,
         warnings=tuple(request.warnings),
     )
 
 
-def _most(text: str, tokens: int, speed: float, model: Model) -> Usage:
-    """Return the most that a speech uses: characters, or tokens by a slow speaker."""
+def _use(text: str, tokens: int, seconds: float, model: Model) -> Usage:
+    """Return what a speech of some seconds uses: characters, or tokens."""
     if model.id.startswith("tts-1"):
         return Usage(characters=len(text))
-    made = int(guess_seconds(text) / speed * AUDIO_TOKENS_A_SECOND) + 20
+    made = int(seconds * AUDIO_TOKENS_A_SECOND) + 20
     return Usage(input=tokens, output=made, audio_output=made)
 
 

@@ -55,6 +55,8 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
     most: Usage | None = None
     """The most that is used where tokens do not say it all (pictures, audio), and what counts as used when a reply
     does not tell."""
+    likely: Usage | None = None
+    """What is probably used, where that is less than the most."""
     is_kept: bool = True
     """Whether the answer is held and never bought again; False for what changes by itself, such as a list."""
     is_once: bool = False

@@ -264,7 +264,7 @@ class Caller:
 
     def estimate(self, ask: Ask) -> Estimate:
         """Return what a request probably costs and the most that it can."""
-        used = ask.most or Usage(input=int(self.corrections.expect(ask)), output=ask.likely_output_tokens)
+        used = ask.likely or ask.most or Usage(input=int(self.corrections.expect(ask)), output=ask.likely_output_tokens)
         if ask.is_free:
             return Estimate(0, 0)
         likely = self.price(ask, used)
