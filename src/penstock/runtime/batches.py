@@ -31,7 +31,7 @@ from penstock.runtime.ledger import Wish, budget_reached
 from penstock.runtime.store import Store
 from penstock.vendor import openai_batches as vendor
 
-LOOK_SECONDS = 30.0
+LOOK_SECONDS = 60.0
 """Between looks at what other processes wrote: a webhook that came in, a batch that was cancelled."""
 WHOLE_FILE = Room(vendor.MOST_LINES, vendor.MOST_BYTES, vendor.MOST_INPUTS, float("inf"))
 
