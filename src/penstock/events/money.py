@@ -31,9 +31,9 @@ def to_minor(value: Any, digits: int, unit: Unit) -> int:
     no plain number, for more decimals than the currency has, and below zero, since the vendor
     documents neither refunds nor corrections.
     """
-    if type(value) is str and unit == "major" and digits == 2 and value[-3:-2] == "." and len(value) < 16:
+    if digits == 2 and unit == "major" and type(value) is str and 3 < len(value) < 16 and value[-3] == ".":
         cents = value[:-3] + value[-2:]  # 42.00, as nearly all amounts are written
-        if cents.isascii() and cents.isdigit() and len(cents) > 2:
+        if cents.isdigit() and cents.isascii():
             return int(cents)
     number = _read(value)
     scaled = number.scaleb(digits, _EXACT) if unit == "major" else number

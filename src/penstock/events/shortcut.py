@@ -140,7 +140,7 @@ class _Writer:
 
     @contextmanager
     def _if_filled(self) -> Iterator[None]:
-        with self._block("if x is not None and x != '':"):
+        with self._block("if x or (x is not None and x != ''):"):
             yield
 
     def _give_up_if(self, condition: str) -> None:
@@ -167,9 +167,11 @@ class _Writer:
         first, *others = split_choices(expression) or [expression]
         self._add(f"x = {self._find(first)}")
         for one in others:
-            self._add(f"if x is None or x == '': x = {self._find(one)}")
+            self._add(f"if not x and (x is None or x == ''): x = {self._find(one)}")
         if fills:
-            self._add(f"if x is None or x == '': x = {self._name(partial(automap.find_blank, field))}(record)")
+            self._add(
+                f"if not x and (x is None or x == ''): x = {self._name(partial(automap.find_blank, field))}(record)"
+            )
         return True
 
     def _find(self, expression: Expression) -> str:
@@ -239,13 +241,13 @@ class _Writer:
     def _require(self, field: str) -> None:
         if not self._look(field):
             self._add("x = None")
-        self._give_up_if("x is None or x == ''")
+        self._give_up_if("not x and (x is None or x == '')")
 
     def _write_optional(self, field: str, name: str, read: str, blank: str) -> None:
         if not self._look(field):
             self._add(f"{name} = {blank}")
         else:
-            self._add(f"{name} = {blank} if x is None or x == '' else {read}(x)")
+            self._add(f"{name} = {read}(x) if x or (x is not None and x != '') else {blank}")
 
     def _write_people(self) -> None:
         self._add("traces = {}", "clear = []")
@@ -260,17 +262,18 @@ class _Writer:
                         self._give_up_if("type(x) is not str")
                         self._add(f"{target} = ({self._name(lru_cache(maxsize=4096)(read))}(x),)")
                     else:
-                        self._give_up_if("isinstance(x, list)")
                         self._add(f"{target} = {self._name(read)}(x)")
 
     def _write_hashed(self, target: str, one: Identifier) -> None:
-        """Hash the one value of each column; the same names come again and again, so their hashes are kept."""
+        """Hash the one value of each column, as no hasher takes a list.
+
+        The same names come again and again, so their hashes are kept.
+        """
         columns = [(one.input, HASHERS[one.kind]), (f"{one.input}_sha256", take_hashed)]
         columns = [column for column in columns if column[0] in self._plan.fields]
         for field, hasher in columns:
             self._look(field)
             with self._if_filled():
-                self._give_up_if("isinstance(x, list)")
                 name = self._name(hasher)
                 if hasher is hash_phone:
                     self._add(f"digest = {name}(x, {self._plan.phone_country_code!r})")
