@@ -37,6 +37,7 @@ _OTHER_DIGEST = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{56}|[0-
 _ASCII_EMAIL = re.compile(r"[!-?A-~]++@(?:[!-,/-?A-~\-]++\.)++[!-,/-?A-~\-]++")
 _EMAIL = re.compile(r"[^@\s]++@(?:[^@\s.]++\.)++[^@\s.]++")
 _PHONE_SEPARATORS = re.compile(r"[\s().-]+")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _NAME_DROPS = re.compile(rf"[\s{re.escape(string.punctuation)}]+")
 
 _EMPTY = sha256(b"").hexdigest()
@@ -247,10 +248,11 @@ def _digest(text: str) -> Sha256:
 
 def _text(value: Any) -> str:
     """Return a value as trimmed text; numbers only where they are whole."""
-    if type(value) is str:
-        return value.strip()
     if isinstance(value, str):
-        return str(value).strip()
+        text = value.strip()
+        if not text.isascii() and _HALF_PAIR.search(text):
+            raise _refuse("event.bad-text", "holds letters that cannot be sent")
+        return text
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**40:

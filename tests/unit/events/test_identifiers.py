@@ -179,3 +179,11 @@ def test_an_event_is_written_in_the_vendors_names_without_blanks():
     assert encode_event(event) == (
         b'{"id":"1","type":"lead_created","timestamp_ms":5,"data":{"type":"customer_action"},"user":{"countries":["DE"]}}'
     )
+
+
+@pytest.mark.parametrize("kind", HASHERS)
+@pytest.mark.parametrize("text", ["\ud800", "Ada \udfff", "ada@b.de\ud83d", "+49 171 1234567\udc00"])
+def test_half_a_letter_is_refused_and_not_hashed(kind, text):
+    with pytest.raises(MappingError) as caught:
+        HASHERS[kind](text)
+    assert caught.value.code == "event.bad-text"
