@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from penstock.sandbox.sound import Speech, encode_speech
 
 
 @pytest.mark.slow
@@ -52,3 +56,14 @@ def test_a_dry_run_shows_the_files_and_the_price(penstock: Callable[..., Any], t
     shown = json.loads(penstock("edit-image", "Blue", "--images", str(picture), "--dry-run", "--sandbox").out)
     assert shown["files"] == [f"image: kettle.png ({picture.stat().st_size:,} bytes)"]
     assert shown["most_dollars"] > 0
+    assert 0 < shown["likely_dollars"] < shown["most_dollars"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [("-",), ("--recording", "-")])
+def test_a_recording_can_come_from_standard_input(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    sound = encode_speech(Speech("Good morning.", 1.0), "mp3")
+    command = [sys.executable, "-m", "penstock", "transcribe", *arguments, "--json", "--sandbox"]
+    ended = subprocess.run(command, cwd=tmp_path, input=sound, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["output"]["text"] == "Good morning."

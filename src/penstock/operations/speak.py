@@ -92,7 +92,7 @@ def prepare(input: Input, choice: ModelChoice) -> Ask:
         return asks[0]
     note = f"text: too long for one call; cut into {len(parts)} at ends of sentences and joined"
     most = sum((ask.most for ask in asks if ask.most is not None), Usage())
-    likely = sum((ask.likely for ask in asks if ask.likely is not None), Usage()) if asks[0].likely else None
+    likely = sum((ask.likely for ask in asks if ask.likely is not None), Usage())
     return msgspec.structs.replace(asks[0], most=most, likely=likely, warnings=(note, *asks[0].warnings))
 
 
