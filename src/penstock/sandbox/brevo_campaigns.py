@@ -200,6 +200,8 @@ def _statistics(state: BrevoState, one: Campaign, kind: str | None, recent: bool
         "remaining": len(one.waiting),
         "linksStats": {"https://sandbox.example/": count("clicked", 0)} if kind == "linksStats" and not old else {},
         "statsByDomain": {},
+        "statsByDevice": {"desktop": {}, "mobile": {}, "tablet": {}, "unknown": {}},
+        "statsByBrowser": {},
     }
 
 

@@ -168,7 +168,7 @@ class _Categories(msgspec.Struct, rename="camel"):
 
 
 def create_product(state: BrevoState, request: Request) -> Answer:
-    """POST /products: 201 with the number of a new one, 204 when `updateEnabled` changed a known one."""
+    """POST /products: 201 with the id of a new one, 204 when `updateEnabled` changed a known one."""
     _check_enabled(state)
     body = decode(request.body, _Product)
     return _keep_one(state, state.shop.products, body, "products.create")
@@ -186,7 +186,7 @@ def _keep_one(state: BrevoState, rows: dict[str, Product], body: _Product | _Cat
     if known and not body.update_enabled:
         raise RefusedError(400, "duplicate_parameter", f"{body.id} exists already")
     _keep(state, rows, body, operation)
-    return Answer(204) if known else Answer(201, {"id": len(rows)})
+    return Answer(204) if known else Answer(201, {"id": body.id})
 
 
 def create_products(state: BrevoState, request: Request) -> Answer:
@@ -237,7 +237,7 @@ def _show(one: Product) -> dict[str, Any]:
 
 
 def _show_product(one: Product) -> dict[str, Any]:
-    pictures = {"s3Original": None, "s3ThumbAnalytics": "", "s3ThumbEditor": ""}
+    pictures = {"s3ThumbAnalytics": "", "s3ThumbEditor": ""}
     return {**_show(one), **pictures}
 
 
