@@ -27,6 +27,7 @@ def test_a_command_of_the_guide_works(command: str, tmp_path: Path, capsys: pyte
     assert "text-embedding-3-small" in "".join(capsys.readouterr())
 
 
+@pytest.mark.slow
 def test_the_python_of_the_guide_runs(tmp_path: Path) -> None:
     said = [
         subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
