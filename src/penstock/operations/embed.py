@@ -1,6 +1,6 @@
 """embed: Turn texts into vectors.
 
-Any number of texts: equal ones are bought once, held ones never again; one that is refused does not cost the others.
+Many texts at once: equal ones are bought once, held ones never again; one that is refused does not cost the others.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Input(Fields):
 
     text: str = ""
     """One text."""
-    texts: list[str] = Field(default=[])
-    """Texts; their vectors come in the same order."""
+    texts: list[str] = Field(default=[], max_length=20_000)
+    """Texts; their vectors come in the same order. For more of them there is `Embedder`, in Python."""
     encoding: Literal["float", "base64"] = "float"
     """How vectors are written: as numbers, or as base64 of little-endian 32-bit floats."""
     dimensions: int | None = Field(default=None, ge=1, le=16_384)
