@@ -211,6 +211,7 @@ async def test_lines_that_never_come_are_asked_again(tmp_path: Path) -> None:
     await in_time(shop, work)
 
 
+@pytest.mark.slow
 async def test_what_expired_goes_into_another_batch_while_there_is_time(tmp_path: Path) -> None:
     shop = make_shop(tmp_path / "a", 10)
 
@@ -227,6 +228,7 @@ async def test_what_expired_goes_into_another_batch_while_there_is_time(tmp_path
     await in_time(shop, work)
 
 
+@pytest.mark.slow
 async def test_before_the_deadline_a_batch_is_called_off_and_the_rest_is_bought_live(tmp_path: Path) -> None:
     shop = make_shop(tmp_path / "a", 10)
 
@@ -245,15 +247,15 @@ async def test_before_the_deadline_a_batch_is_called_off_and_the_rest_is_bought_
     await in_time(shop, work)
 
 
-@pytest.mark.parametrize("kind", ["hang", "status"])
+@pytest.mark.parametrize("kind", [pytest.param("hang", marks=pytest.mark.slow), "status"])
 async def test_a_batch_that_does_nothing_or_fails_keeps_no_record_from_its_result(tmp_path: Path, kind: str) -> None:
     shop = make_shop(tmp_path / "a")
 
     async def work(workspace: Workspace) -> None:
         plan_fault(workspace, "batches.run", kind)
-        report = await shop.run(workspace, by="30h")
+        report = await shop.run(workspace, by="24h")
         assert (report.problem, report.counts.judged, report.counts.calls) == (None, 6, 6)
-        assert report.seconds < 30 * 3600
+        assert report.seconds < DAY
         assert_true_books(shop, workspace)
 
     await in_time(shop, work)

@@ -96,14 +96,14 @@ class Batches:
         concerns every request alike: budget, quota, keys, and a batch that a person cancelled.
         """
         short: Filled | None = None
-        following = -1
+        known: float = float("inf")
         while not stop.is_set():
             is_late = self.clock.now() >= switch_at
             followed = await self._follow(run, flow)
-            if not is_late and (short is None or len(followed) < following):  # there is room, or money came back
+            if not is_late and len(followed) < known:  # the first time, or one has ended: lines and money came back
                 short = await self._fill(run, flow)
                 followed = await self._follow(run, flow)
-            following = len(followed)
+            known = len(followed)
             if not followed and (is_late or not (await self.count(run)).get("waiting")):
                 return
             for batch in followed:
@@ -114,7 +114,7 @@ class Batches:
                 await self._wait(await self._seconds_left(run, flow, switch_at), stop)
             else:
                 await self._wait_for_room(short, stop)
-                short = None
+                known = float("inf")
 
     async def _follow(self, run: str, flow: str) -> list[BatchRow]:
         """Return the batches of a run, of earlier runs of its flow, and those that a dead process left behind."""
@@ -134,7 +134,7 @@ class Batches:
     async def _seconds_left(self, run: str, flow: str, switch_at: float) -> float:
         """Return how long nothing is due."""
         now = self.clock.now()
-        due = [batch.due_at for batch in await self._follow(run, flow)]
+        due = [batch.due_at for batch in await self._open() if batch.run == run or batch.flow == flow]
         until = min([*due, *([switch_at] if switch_at > now else [])], default=now) if due else now
         return min(max(until - now, 0.0), LOOK_SECONDS)
 
