@@ -33,6 +33,10 @@ SECONDS = 180.0
 """How long an answer may take at least."""
 AUDIO_TOKENS_A_SECOND = 1_250 / 60
 """By the published $0.015 a minute at $12 per million tokens."""
+VOICES = (
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
+)  # fmt: skip
+"""The built-in voices (OpenAPI description of 2026-08-21)."""
 LETTERS_A_SECOND = 15
 """How fast is usually spoken."""
 _FORMATS = {
@@ -110,8 +114,8 @@ def cut_text(text: str) -> list[str]:
 
 
 def _prepare_part(text: str, input: Input, choice: ModelChoice) -> Ask:
-    voice = {"id": input.voice} if input.voice.startswith("voice_") else input.voice
-    request = Request(choice, "speech", input=text, voice=voice, response_format=input.format)
+    request = Request(choice, "speech", input=text, response_format=input.format)
+    _set_voice(request, input.voice)
     model, body = choice.model, request.body
     is_older = model.id.startswith("tts-1")
     if input.instructions and is_older:
@@ -137,6 +141,17 @@ def _prepare_part(text: str, input: Input, choice: ModelChoice) -> Ask:
         timeout=SECONDS,
         warnings=tuple(request.warnings),
     )
+
+
+def _set_voice(request: Request, wished: str) -> None:
+    """Set who speaks: one of the built-in voices, or one's own by its id."""
+    if wished.startswith("voice_"):
+        request.body["voice"] = {"id": wished}
+    elif not request.model.known or wished.lower() in VOICES:
+        request.body["voice"] = wished.lower() if request.model.known else wished
+    else:
+        request.give_up("voice", f"{request.model.id} has no voice {wished!r}", f"{VOICES[0]} is used")
+        request.body["voice"] = VOICES[0]
 
 
 def _use(text: str, tokens: int, seconds: float, model: Model) -> Usage:

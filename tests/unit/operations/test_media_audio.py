@@ -146,6 +146,18 @@ def test_a_voice_of_ones_own_goes_by_its_id() -> None:
     assert say(voice="voice_123").body["voice"] == {"id": "voice_123"}
 
 
+def test_a_voice_that_is_not_there_is_replaced_with_a_warning_or_refused() -> None:
+    ask = say(voice="rachel")
+    assert (ask.body["voice"], ask.warnings) == (
+        "alloy",
+        ("voice: gpt-4o-mini-tts has no voice 'rachel'; alloy is used",),
+    )
+    with pytest.raises(InputError, match="voice cannot be honoured"):
+        say(voice="rachel", strict=True)
+    assert say(voice="Coral").body["voice"] == "coral"
+    assert say("a-gateway-voice", voice="Rachel").body["voice"] == "Rachel"
+
+
 def test_older_models_take_no_instructions() -> None:
     ask = say("tts-1", instructions="Calm.")
     assert "instructions" not in ask.body
