@@ -27,6 +27,7 @@ BATCH_EVENTS = 500
 GAPS_SECONDS = (600.0, 3_600.0, 7_200.0, 28_800.0)
 """The waits between the tries of one delivery (developers.brevo.com, retry-mechanism, 2026)."""
 PAUSE_SECONDS = 600.0
+AT_ONCE = 50
 
 _TRANSACTIONAL = (
     "sent request delivered hardBounce softBounce blocked spam invalid deferred click opened uniqueOpened unsubscribed"
@@ -112,6 +113,7 @@ class Outbox:
         self.letters: list[tuple[float, int, Letter]] = []
         self.counts: Counter[str] = Counter()
         self._number = 0
+        self._open: dict[int, Letter] = {}
 
     def next_due(self) -> float | None:
         """Return when the next delivery is due."""
@@ -132,12 +134,12 @@ class Outbox:
 
     def _batch(self, hook: Webhook, payload: dict[str, Any], now: float) -> None:
         due = (now // BATCH_SECONDS + 1) * BATCH_SECONDS
-        for _, _, letter in self.letters:
-            same = letter.webhook == hook.id and letter.batched and letter.due == due and not letter.tries
-            if same and len(letter.payloads) < BATCH_EVENTS:
-                letter.payloads.append(payload)
-                return
-        self._push(Letter(due, 0, hook.id, [payload], batched=True))
+        letter = self._open.get(hook.id)
+        if letter is not None and letter.due == due and len(letter.payloads) < BATCH_EVENTS:
+            letter.payloads.append(payload)
+            return
+        self._open[hook.id] = letter = Letter(due, 0, hook.id, [payload], batched=True)
+        self._push(letter)
 
     def notify(self, url: str, payload: dict[str, Any]) -> None:
         """Send the end of a process to its `notifyUrl`, once."""
@@ -159,8 +161,10 @@ class Outbox:
         now = self._state.world.clock.now()
         while self.letters and self.letters[0][0] <= now:
             due.append(heapq.heappop(self.letters)[2])
-        tried = await asyncio.gather(*(self._send(letter, deliver) for letter in due))
-        return sum(tried)
+        tried = 0
+        for start in range(0, len(due), AT_ONCE):
+            tried += sum(await asyncio.gather(*(self._send(one, deliver) for one in due[start : start + AT_ONCE])))
+        return tried
 
     async def _send(self, letter: Letter, deliver: Deliver) -> bool:
         now = self._state.world.clock.now()
