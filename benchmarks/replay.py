@@ -28,7 +28,8 @@ import gc
 import uvloop
 from penstock.workspace import Workspace
 
-gc.set_threshold(100_000, 50, 100)  # as the command line does
+gc.freeze()  # as the command line does
+gc.set_threshold(100_000, 50, 100)
 
 async def main(folder, url, in_flight):
     settings = {"sandbox": True, "sandbox-url": url, "in-flight": in_flight}
@@ -50,7 +51,8 @@ import uvloop
 from penstock.features import sentiment
 from penstock.workspace import Workspace
 
-gc.set_threshold(100_000, 50, 100)  # as the command line does
+gc.freeze()  # as the command line does
+gc.set_threshold(100_000, 50, 100)
 
 TOPICS = ["delivery", "quality", "price", "service", "returns"]
 
