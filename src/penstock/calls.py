@@ -6,7 +6,8 @@ await workspace.operations.respond(text="Write one line about rain.")
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -198,8 +199,8 @@ class Operations:
         operation = find_operation(name)
         parsed, choice = await self._read(operation, values), self.choose(operation.kind, options)
         speaker = Speaker(listen, operation.streams(parsed)) if listen and operation.streams else None
-        asker = self._asker(options, speaker.hear if speaker else None)
-        done = await operation.perform(asker, parsed, choice, interactive=True, speaker=speaker)
+        with self._asker(options, speaker.hear if speaker else None) as asker:
+            done = await operation.perform(asker, parsed, choice, interactive=True, speaker=speaker)
         result = describe_result(operation.name, done, choice)
         warnings = self._warn(choice, bool(done.answers))
         if speaker is not None:
@@ -227,11 +228,11 @@ class Operations:
         Raises only what concerns all of them alike: keys, quota, budgets.
         """
         operation = find_operation(name)
-        choice, asker = self.choose(operation.kind, options), self._asker(options)
+        choice = self.choose(operation.kind, options)
         slots = asyncio.Semaphore(int(self._settings.get("in-flight")))
         results: dict[str, Result | PenstockError] = {}
 
-        async def one(key: str, values: Mapping[str, Any]) -> None:
+        async def one(asker: _Asker, key: str, values: Mapping[str, Any]) -> None:
             async with slots:
                 try:
                     done = await operation.perform(asker, await self._read(operation, values), choice)
@@ -242,19 +243,21 @@ class Operations:
                 else:
                     results[key] = describe_result(operation.name, done, choice)
 
-        async with asyncio.TaskGroup() as group:
-            for key, values in inputs.items():
-                group.create_task(one(key, values))
+        with self._asker(options) as asker:
+            async with asyncio.TaskGroup() as group:
+                for key, values in inputs.items():
+                    group.create_task(one(asker, key, values))
         return {key: results[key] for key in inputs}
 
     def preview(self, name: str, values: Mapping[str, Any], options: CallOptions = CallOptions()) -> Preview:  # noqa: B008
         """Return what would be sent; sends nothing."""
         operation: Operation[Any, Any] = find_operation(name)
         choice = self.choose(operation.kind, options)
-        prepared = operation.prepare(operation.parse(values, self._files), choice)
+        parsed = operation.parse(values, self._files)
+        prepared = operation.prepare(parsed, choice)
         if isinstance(prepared, Fields):
             return Preview(operation.name, "", "", "", {}, (), 0, 0, 0.0, 0.0, ("no call is needed",))
-        ask: Ask = prepared
+        ask, _ = operation.heed(parsed, choice, prepared, self._caller.refused(prepared))
         estimate = self._caller.estimate(ask)
         return Preview(
             operation.name,
@@ -278,12 +281,17 @@ class Operations:
         advice = describe_end(choice.model, client, self._clock.now(), choice.instead_of)
         return (advice,) if advice else ()
 
-    def _asker(self, options: CallOptions, listen: Listen | None = None) -> _Asker:
-        run = ""
+    @contextmanager
+    def _asker(self, options: CallOptions, listen: Listen | None = None) -> Iterator[_Asker]:
+        """Give the paid path of one call, under its own budget as long as it lasts."""
+        budgets, run = self._caller.ledger.budgets, ""
         if options.budget is not None:
             run = self._clock.new_id("call")
-            self._caller.ledger.budgets[f"run:{run}"] = check_budget(options.budget)
-        return _Asker(self._caller, self._label, run, options.fresh, listen)
+            budgets[f"run:{run}"] = check_budget(options.budget)
+        try:
+            yield _Asker(self._caller, self._label, run, options.fresh, listen)
+        finally:
+            budgets.pop(f"run:{run}", None)
 
 
 class _Asker:

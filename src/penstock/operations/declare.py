@@ -202,20 +202,20 @@ class Operation(Generic[I, O]):
     async def _ask(self, asker: Asker, input: I, choice: ModelChoice, request: Ask, told: _Told) -> tuple[Ask, Answer]:
         """Ask; each parameter that is refused is left out of a new request, as long as that changes it."""
         while True:
-            request, choice = self._heed(input, choice, request, asker.refused(request))
+            request, choice = self.heed(input, choice, request, asker.refused(request))
             try:
                 return request, await asker.ask(request, flow=told.flow, run=told.run, interactive=told.interactive)
             except RejectedError as error:
                 parameter = "" if choice.strict else await asker.learn(request, error)
                 if not parameter or parameter in choice.refused:
                     raise
-                again, choice = self._heed(input, choice, request, frozenset({parameter}))
+                again, choice = self.heed(input, choice, request, frozenset({parameter}))
                 if again.body == request.body and parameter not in STREAM_PARAMETERS:
                     raise
                 request = again
 
-    def _heed(self, input: I, choice: ModelChoice, request: Ask, refused: frozenset[str]) -> tuple[Ask, ModelChoice]:
-        """Prepare again without what others learnt to be refused meanwhile."""
+    def heed(self, input: I, choice: ModelChoice, request: Ask, refused: frozenset[str]) -> tuple[Ask, ModelChoice]:
+        """Prepare a request again without what is known to be refused; a strict choice sends it all the same."""
         if choice.strict or refused <= choice.refused:
             return request, choice
         choice = msgspec.structs.replace(choice, refused=choice.refused | refused)
