@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -175,10 +175,6 @@ class Workspace:
         """Return the limits that are assumed until a reply states them."""
         return self.catalogue.start_limits(model, str(self.settings.get("openai.tier")))
 
-    # vendors
-
-    # flows
-
     def choose_model(self, flow: Flow | None = None, kind: Kind = "chat") -> ModelChoice:
         """Return the model that answers, and over which connection: the flow's own, else those of the settings.
 
@@ -191,8 +187,13 @@ class Workspace:
             model = None
         return self.operations.choose(kind, CallOptions(connection=own, model=model))
 
-    async def open_bench(self, flow: Flow) -> Bench:
-        """Open the source, joins and sinks of a flow."""
+    @asynccontextmanager
+    async def open_bench(self, flow: Flow) -> AsyncIterator[Bench]:
+        """Open the source, joins and sinks of a flow; they are closed at the end of the block."""
+        async with AsyncExitStack() as closing:
+            yield await self._open_bench(flow, closing.push_async_callback)
+
+    async def _open_bench(self, flow: Flow, at_end: Callable[[Callable[[], Awaitable[None]]], Any]) -> Bench:
         vendors = self.vendors
         joins = {
             join.name: await open_source(vendors, flow, join.kind, join.options, "join", join.name)
@@ -203,10 +204,9 @@ class Workspace:
             await fill_sandbox(vendors.account, flow, source)
         sinks = [(target, await open_sink(vendors, flow, target, self.store)) for target in flow.targets]
         for opened in (source, *joins.values()):
-            self._closing.push_async_callback(opened.close)
-        for _, sink in sinks:
-            if isinstance(sink, Sink):
-                self._closing.push_async_callback(sink.close)
+            at_end(opened.close)
+        for sink in [sink for _, sink in sinks if isinstance(sink, Sink)]:
+            at_end(sink.close)
         return Bench(
             clock=self.clock,
             caller=self.caller,
@@ -234,8 +234,8 @@ class Workspace:
         `by` is a deadline such as `24h`, instead of the flow's own.
         """
         flow = load_flow(path)
-        bench = await self.open_bench(flow)
-        return await Planner(flow, bench, self.clock.new_id("plan"), by or "").make()
+        async with self.open_bench(flow) as bench:
+            return await Planner(flow, bench, self.clock.new_id("plan"), by or "").make()
 
     async def run(
         self,
@@ -254,17 +254,17 @@ class Workspace:
         `listen` gets the progress, `started` the run itself, which `stop` ends softly.
         """
         flow = load_flow(path)
-        bench = await self.open_bench(flow)
-        await self._check_first(flow, bench, apply_schema)
-        unfinished = await self._unfinished(flow)
-        if unfinished is not None and unfinished.is_of(flow, bench.source):
-            bench.road = await choose_road(flow, bench, unfinished.id, by, self.batches)
-            report = await self._execute(flow, bench, unfinished.id, budget, listen, started)
-            if report.problem is None or report.problem.code not in SOURCE_CHANGED:
-                return report
-        run_id = self.clock.new_id("run")
-        bench.road = await choose_road(flow, bench, run_id, by, self.batches)
-        return await self._execute(flow, bench, run_id, budget, listen, started)
+        async with self.open_bench(flow) as bench:
+            await self._check_first(flow, bench, apply_schema)
+            unfinished = await self._unfinished(flow)
+            if unfinished is not None and unfinished.is_of(flow, bench.source):
+                bench.road = await choose_road(flow, bench, unfinished.id, by, self.batches)
+                report = await self._execute(flow, bench, unfinished.id, budget, listen, started)
+                if report.problem is None or report.problem.code not in SOURCE_CHANGED:
+                    return report
+            run_id = self.clock.new_id("run")
+            bench.road = await choose_road(flow, bench, run_id, by, self.batches)
+            return await self._execute(flow, bench, run_id, budget, listen, started)
 
     async def retry(
         self,
@@ -279,14 +279,14 @@ class Workspace:
         if not rows:
             raise InputError(f"there is no run {run_id}", code="run.unknown", hint="`penstock runs list` shows them.")
         flow = load_flow(Path(rows[0].path))
-        bench = await self.open_bench(flow)
-        bench.source = LettersSource(self.store, run_id)
-        await self._check_first(flow, bench, False)
-        await self._unfinished(flow)
-        new_run = self.clock.new_id("run")
-        bench.road = await choose_road(flow, bench, new_run, None, self.batches)
-        await FlowState(self.store, flow.name).plan_failed_effects(run_id, new_run, self.clock.now())
-        return await self._execute(flow, bench, new_run, budget, listen, started)
+        async with self.open_bench(flow) as bench:
+            bench.source = LettersSource(self.store, run_id)
+            await self._check_first(flow, bench, False)
+            await self._unfinished(flow)
+            new_run = self.clock.new_id("run")
+            bench.road = await choose_road(flow, bench, new_run, None, self.batches)
+            await FlowState(self.store, flow.name).plan_failed_effects(run_id, new_run, self.clock.now())
+            return await self._execute(flow, bench, new_run, budget, listen, started)
 
     async def _execute(
         self,
@@ -366,7 +366,7 @@ class Workspace:
                 where=rows[0].path,
                 hint="Deploy the same files to every worker, then run the command again.",
             )
-        bench = await self.open_bench(flow)
+        bench = await self._closing.enter_async_context(self.open_bench(flow))
         kind, _, retried = rows[0].source.partition(":")
         if kind == LettersSource.KIND:
             bench.source = LettersSource(self.store, retried)
