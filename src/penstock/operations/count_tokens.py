@@ -64,7 +64,7 @@ def read(input: Input, answer: Answer) -> Output:  # noqa: ARG001 - the reply sa
     """Read the count; raises `OutputError`."""
     content = answer.content if isinstance(answer.content, dict) else {}
     count = content.get("input_tokens")
-    if not isinstance(count, int):
+    if not isinstance(count, int) or isinstance(count, bool):
         raise OutputError("the reply has no count of tokens", code="output.shape")
     return Output(tokens=count, method="vendor")
 

@@ -6,7 +6,9 @@ leaves the connection's own host.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from pydantic import Field, field_validator
 
@@ -17,6 +19,7 @@ from penstock.vendor.tokens import count_tokens
 
 LONGEST = 128_000
 """Tokens put aside for an answer that the body does not limit, of a model whose own limit is unknown."""
+_PATH = re.compile(r"/(?!/)[A-Za-z0-9\-._~%!$&'()*+,;=:@/?\[\]]+")
 _WRITERS = ("/responses", "/chat/completions", "/completions")
 
 
@@ -35,13 +38,9 @@ class Input(Fields):
     @field_validator("path")
     @classmethod
     def _stays_on_the_host(cls, path: str) -> str:
-        if (
-            not path.startswith("/")
-            or path.startswith("//")
-            or "\\" in path
-            or ".." in path.split("?", maxsplit=1)[0].split("/")
-        ):
-            raise ValueError("a path begins with one / and stays below the connection's base URL")
+        steps = unquote(path.partition("?")[0]).replace("\\", "/").split("/")
+        if not _PATH.fullmatch(path) or ".." in steps:
+            raise ValueError("a path begins with one /, stays below the connection's base URL, and is URL-encoded")
         return path
 
     @field_validator("body")

@@ -181,7 +181,7 @@ def read_text(content: Any) -> str:
                 hint="Raise max_tokens or lower the effort: reasoning uses up the same tokens.",
             )
     except OutputError as error:
-        error.text = "".join(texts or refusals)
+        error.text = "".join(texts) or "".join(refusals)
         raise
     return "".join(texts)
 
