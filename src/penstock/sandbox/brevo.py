@@ -5,7 +5,6 @@ Written from the vendor's published contract only. It sends webhooks to, and fet
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote
@@ -47,7 +46,7 @@ class _Call(NamedTuple):
         state.actor = name_of(state, self.key)
         try:
             answer = self.handler(state, self.request)
-            return await answer if inspect.isawaitable(answer) else answer
+            return answer if isinstance(answer, Answer) else await answer
         except RefusedError as error:
             return error.to_answer()
         finally:
