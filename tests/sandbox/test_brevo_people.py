@@ -142,6 +142,25 @@ def test_whatever_people_do_the_indexes_agree(seed, count):
         assert one.members == {contact.id for contact in state.by_creation if number in contact.lists}
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32))
+def test_whatever_people_did_is_the_same_after_it_was_kept(tmp_path_factory, seed):
+    path = tmp_path_factory.mktemp("kept") / "account.json"
+    state = BrevoState(World(ManualClock(), seed=seed), per_list_unsubscription=True)
+    state.add_list("one")
+    for number in range(10):
+        state.add_contact(f"c{number}@x.org", {"SMS": f"336000000{number}0"}, lists=[1])
+    stir(state, 40)
+    save_account(state, path)
+    other = BrevoState(World(ManualClock()))
+    assert load_account(other, path)
+    assert [other.show(one) for one in other.by_creation] == [state.show(one) for one in state.by_creation]
+    assert {kind: set(rows) for kind, rows in other.owners.items()} == {
+        kind: set(rows) for kind, rows in state.owners.items()
+    }
+    assert other.lists[1].members == state.lists[1].members
+
+
 def test_an_errand_that_cannot_be_done_is_refused(brevo):
     for errand in (
         Errand("opt-out", "nobody@x.org"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import itertools
+from collections import Counter
 
 import pytest
 from brevo_hooked import Hooked
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from penstock.sandbox.brevo_account import Key
 from penstock.sandbox.brevo_people import delete, edit, opt_out
@@ -257,3 +260,30 @@ async def test_what_is_on_its_way_to_a_deleted_webhook_is_not_sent(brevo):
     await change(brevo)
     await brevo("DELETE", f"webhooks/{hook}")
     assert await brevo.wait() == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    answers=st.lists(st.sampled_from([0, 200, 204, 301, 404, 429, 500]), max_size=30),
+    kinds=st.lists(st.sampled_from(["drop", "lost", "slow"]), max_size=5),
+    count=st.integers(1, 12),
+    batched=st.booleans(),
+)
+async def test_every_event_ends_as_delivered_dropped_or_discarded_after_five_tries_at_most(
+    answers, kinds, count, batched
+):
+    brevo = Hooked()
+    brevo.world.faults += [Fault("brevo", "webhooks.deliver", kind, times=1, seconds=50) for kind in kinds]
+    await brevo.hook("contactUpdated", batched=batched)
+    brevo.state.add_contact("a@x.org")
+    brevo.answers = list(answers)
+    for number in range(count):
+        await change(brevo, str(number))
+    bodies = await brevo.wait(10 * DAY)
+    counts = brevo.state.outbox.counts
+    assert not brevo.state.outbox.letters
+    letters = 1 if batched else count
+    assert counts["delivered"] + counts["discarded"] + counts["dropped"] == letters
+    assert len(bodies) == counts["delivered"] + counts["discarded"] + counts["retried"]
+    tries = Counter(str(body) for body in bodies)
+    assert max(tries.values(), default=0) <= 5

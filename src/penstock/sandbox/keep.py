@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -39,7 +40,7 @@ class _Kept(msgspec.Struct):
     contacts: list[Contact]
     numbers: dict[str, int] = {}
     account: Account | None = None
-    behaviour: Behaviour | None = None
+    behaviour: dict[str, Any] = {}
     folders: dict[int, str] = {}
     lists: list[ContactList] = []
     segments: list[Segment] = []
@@ -68,7 +69,7 @@ def save_account(state: BrevoState, path: Path) -> None:
     """Write the account; what is still being processed is finished first, and of events only the newest are kept."""
     finish(state)
     kept = _Kept(list(state.attributes.values()), state.by_creation, dict(state.numbers), state.account)
-    kept.behaviour = state.behaviour
+    kept.behaviour = msgspec.structs.asdict(state.behaviour)
     kept.folders = state.folders
     for name in _BY_ID:
         setattr(kept, name, list(getattr(state, name).values()))
@@ -93,7 +94,9 @@ def load_account(state: BrevoState, path: Path) -> bool:
         return False
     kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
     state.attributes.update({one.name: one for one in kept.attributes})
-    state.account, state.behaviour = kept.account or state.account, kept.behaviour or state.behaviour
+    state.account = kept.account or state.account
+    for name in set(kept.behaviour) & set(Behaviour.__struct_fields__):  # another version may know other fields
+        setattr(state.behaviour, name, kept.behaviour[name])
     state.folders.update(kept.folders)
     for name in _BY_ID:
         getattr(state, name).update({one.id: one for one in getattr(kept, name)})
