@@ -335,3 +335,38 @@ async def test_the_gallery_takes_addresses_of_small_pictures_and_shows_them(brev
         assert refused.status == 400, name
     assert (await brevo("GET", "sandbox-images/none.png", key=None)).status == 404
     assert json.loads(refused.raw)["code"] == "invalid_parameter"
+
+
+async def test_a_scheduled_campaign_without_credits_is_suspended_and_embedded_pictures_have_a_limit(brevo):
+    news = fill(brevo, 3)
+    later = format_time(brevo.state.now() + 60_000)
+    number = await draft(brevo, recipients={"listIds": [news]}, scheduledAt=later)
+    brevo.state.account.credits = 0
+    brevo.clock.advance(61)
+    assert (await show(brevo, number))["status"] == "suspended"
+    for one in range(5_001):
+        brevo.state.add_contact(f"many{one}@x.org", lists=[news])
+    brevo.state.account.credits = 10_000
+    heavy = await draft(brevo, recipients={"listIds": [news]}, inlineImageActivation=True)
+    assert (await brevo("POST", f"emailCampaigns/{heavy}/sendNow")).status == 400
+
+
+async def test_pages_that_the_sandbox_can_reach_are_taken_by_their_address(brevo):
+    brevo.state.hosted["https://pages.example/a.html"] = HTML.encode()
+    number = await template(brevo, htmlContent=None, htmlUrl="https://pages.example/a.html")
+    assert (await brevo("GET", f"smtp/templates/{number}")).json["htmlContent"] == HTML
+    both = {"htmlContent": HTML, "htmlUrl": "https://pages.example/a.html"}
+    assert (await brevo("PUT", f"smtp/templates/{number}", both)).status == 400
+    assert (await brevo("POST", f"smtp/templates/{number}/sendTest", {"emailTo": ["a@x.org"]})).status == 204
+
+
+async def test_a_test_is_decided_although_nobody_asks_and_webhooks_tell_the_rest():
+    brevo = Hooked()
+    await brevo.hook("delivered")
+    news = fill(brevo, 40)
+    rest = {**TEST, "splitRule": 25, "winnerCriteria": "open", "winnerDelay": 1}
+    number = await draft(brevo, recipients={"listIds": [news]}, **rest)
+    later = format_time(brevo.state.now() + 600_000)
+    assert (await brevo("PUT", f"emailCampaigns/{number}", {"scheduledAt": later})).status == 204
+    assert len(await brevo.wait(700)) == 20
+    assert len(await brevo.wait(3_700)) == 40

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from penstock.base.clock import ManualClock
 from penstock.sandbox.brevo import build_brevo_app
 from penstock.sandbox.brevo_account import Key
+from penstock.sandbox.brevo_consents import ConsentGroup
 from penstock.sandbox.brevo_inbox import receive_mail, say
 from penstock.sandbox.brevo_limits import BrevoLimits
-from penstock.sandbox.brevo_people import DOINGS, Errand, add_conversations_webhook, run_errand, stir
+from penstock.sandbox.brevo_people import DOINGS, Errand, add_conversations_webhook, edit, run_errand, stir
 from penstock.sandbox.brevo_state import BrevoState
 from penstock.sandbox.brevo_wire import RefusedError
 from penstock.sandbox.keep import load_account, save_account
@@ -221,6 +222,50 @@ async def test_a_planned_207_lets_half_of_a_batch_fail_and_a_planned_200_is_an_e
     brevo.world.faults.append(Fault("brevo", "contacts.list", status=200, times=1))
     envelope = await brevo("GET", "contacts")
     assert (envelope.status, set(envelope.json)) == (200, {"code", "message"})
+
+
+async def test_whoever_was_resubscribed_by_a_key_is_named_and_nobody_else(brevo):
+    made = brevo.state.add_list("one").id
+    for name in "abcd":
+        brevo.state.add_contact(f"{name}@x.org", email_blacklisted=True, sms_blacklisted=True)
+    await brevo("PUT", "contacts/1", {"emailBlacklisted": True, "attributes": {"FIRSTNAME": "A"}})
+    await brevo("POST", "contacts/import", {"jsonBody": [{"email": "a@x.org"}], "listIds": [made]})
+    edit(brevo.state, brevo.state.contacts[4], {"EMAIL": "moved@x.org"})
+    brevo.clock.advance(60)
+    assert (await brevo.contact("1"))["listIds"] == [made]
+    assert brevo.state.lifted == []
+    await brevo("PUT", "contacts/2", {"smsBlacklisted": False})
+    await brevo("PUT", "contacts/3", {"attributes": {"EMAIL": "new@x.org"}})
+    assert brevo.state.lifted == [2, 3]
+
+
+def test_each_errand_does_what_its_name_says(brevo):
+    state = brevo.state
+    news = state.add_list("news").id
+    state.behaviour.consent_groups = True
+    state.groups[1] = ConsentGroup(1, "News", "manual", 0, 0)
+    state.add_contact("a@x.org")
+    for errand in (
+        Errand("edit", "a@x.org", {"FIRSTNAME": "A"}),
+        Errand("join", "1", number=news),
+        Errand("leave-list", "1", number=news),
+        Errand("withdraw", "1", number=1),
+        Errand("say", "1", text="Hello"),
+        Errand("bounce", "1"),
+        Errand("mail", "a@x.org", recipient="in@x.org", subject="S", text="T"),
+        Errand("segment", name="As", text="FIRSTNAME", value="A"),
+        Errand("key", text="k-1", name="own"),
+        Errand("conversations-webhook", url="https://shop.example/talk"),
+    ):
+        run_errand(state, errand)
+    shown = state.show(state.contacts[1])
+    assert (shown["attributes"], shown["listIds"], shown["emailBlacklisted"]) == ({"FIRSTNAME": "A"}, (news,), True)
+    assert shown["consentGroups"] == [{"id": 1, "status": "unsubscribed"}]
+    assert state.contacts[1].unsubscribed == (news,)
+    assert (len(state.inbox.messages), len(state.inbox.mails), len(state.segments)) == (1, 1, 1)
+    assert state.account.keys["k-1"].name == "own"
+    run_errand(state, Errand("delete", "1"))
+    assert not state.contacts
 
 
 async def test_everything_is_kept_between_commands_under_its_own_ids(brevo, tmp_path):

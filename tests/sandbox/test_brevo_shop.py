@@ -8,7 +8,7 @@ import io
 import pytest
 from brevo_emulator_calls import Calls
 
-from penstock.sandbox.brevo_people import add_segment, bounce, confirm, leave_list, withdraw
+from penstock.sandbox.brevo_people import add_segment, bounce, confirm, leave_list, opt_out, withdraw
 from penstock.sandbox.brevo_wire import format_time
 
 ORDER = {
@@ -218,3 +218,43 @@ async def test_each_part_of_the_shop_runs_on_its_own_meter():
     assert (await brevo("POST", "events/batch", event)).headers["x-sib-ratelimit-limit"] == "10"
     brevo.app.limits.unit = "milliseconds"
     assert int((await brevo("GET", "webhooks")).headers["x-sib-ratelimit-reset"]) > 3_600
+
+
+async def test_exports_go_by_segment_list_and_campaign(brevo):
+    news = brevo.state.add_list("news").id
+    for name in "abc":
+        brevo.state.add_contact(f"{name}@x.org", {"FIRSTNAME": name}, lists=[news])
+    segment = add_segment(brevo.state, "As", "FIRSTNAME", "a").id
+    campaign = {"name": "C", "subject": "S", "sender": {"id": 1}, "htmlContent": "<p>Hello all</p>"}
+    campaign["recipients"] = {"listIds": [news], "exclusionSegmentIds": [segment]}
+    number = (await brevo("POST", "emailCampaigns", campaign)).json["id"]
+    await brevo("POST", f"emailCampaigns/{number}/sendNow")
+    brevo.clock.advance(61)
+    opt_out(brevo.state, brevo.state.contacts[2], number)
+    for wanted, expected in [
+        ({"actionForContacts": "allContacts", "segmentId": segment}, ["a@x.org"]),
+        ({"actionForEmailCampaigns": "unsubscribed", "emailCampaignId": number}, ["b@x.org"]),
+    ]:
+        rows = await read_export(brevo, customContactFilter=wanted, exportMetadata=["listIds"])
+        assert [(row["EMAIL"], row["LIST_IDS"]) for row in rows] == [(email, str(news)) for email in expected]
+    bad = {"actionForContacts": "allContacts", "segmentId": 9}
+    assert (await brevo("POST", "contacts/export", {"customContactFilter": bad})).status == 400
+    nothing = {"customContactFilter": {"actionForContacts": "allContacts"}, "exportMandatoryAttributes": False}
+    assert (await brevo("POST", "contacts/export", nothing)).status == 400
+    got = await brevo("POST", f"emailCampaigns/{number}/exportRecipients", {"recipientsType": "nonClickers"})
+    link = (await brevo.finish(got.json["processId"]))["export_url"]
+    file = await brevo("GET", link.removeprefix("https://api.brevo.com/v3/"), key=None)
+    assert set(file.raw.decode().split()) <= {"EMAIL", "b@x.org", "c@x.org"}
+    stats = (await brevo("GET", f"emailCampaigns/{number}")).json["statistics"]["globalStats"]
+    assert (stats["sent"], stats["unsubscriptions"]) == (2, 1)
+    shown = (await brevo("GET", "contacts/b@x.org/campaignStats")).json
+    assert shown["unsubscriptions"]["userUnsubscription"][0]["campaignId"] == number
+
+
+async def test_lists_move_between_folders_one_change_at_a_time(brevo):
+    other = brevo.state.add_folder("other")
+    made = brevo.state.add_list("one").id
+    assert (await brevo("PUT", f"contacts/lists/{made}", {"folderId": other})).status == 204
+    assert (await brevo("GET", f"contacts/lists/{made}")).json["folderId"] == other
+    assert (await brevo("DELETE", f"contacts/lists/{made}")).status == 204
+    assert (await brevo("GET", f"contacts/lists/{made}")).status == 404

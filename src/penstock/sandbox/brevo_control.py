@@ -74,6 +74,7 @@ class BrevoControl:
         return {
             **{name: len(rows) for name, rows in sizes.items()},
             "blocklisted": sum(one.email_blacklisted for one in state.by_creation),
+            "lifted": len(state.lifted),
             "repeats": dict(state.repeats),
             "waiting": len(state.outbox.letters),
             "deliveries": dict(state.outbox.counts),

@@ -38,7 +38,8 @@ class BrevoState(ContactBook):
     """One emulated account; `behaviour` says how it acts where the documents leave it open.
 
     `actor` names the API key whose request is being answered, empty while people or processes of Brevo's own act.
-    `repeats` counts accepted writes that changed nothing, per operation.
+    `repeats` counts accepted writes that changed nothing, per operation; `lifted` names the contacts whose blocklisting
+    was lifted by an API key, once for each time.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class BrevoState(ContactBook):
         self.events: deque[Event] = deque()
         self.events_of: dict[int, list[Event]] = {}
         self.repeats: Counter[str] = Counter()
+        self.lifted: list[int] = []
         self.segments: dict[int, Segment] = {}
         self.groups: dict[int, ConsentGroup] = {}
         self.consents: dict[int, dict[int, str]] = {}
@@ -294,6 +296,7 @@ class BrevoState(ContactBook):
                 names.append(flag)
                 if getattr(contact, flag) != wanted:
                     changes[flag] = wanted
+                    self._note_lifting(contact, lifted=not wanted)
                 setattr(contact, flag, wanted)
         return names, changes
 
@@ -314,6 +317,10 @@ class BrevoState(ContactBook):
         contact.attributes[name] = kept
         return True
 
+    def _note_lifting(self, contact: Contact, *, lifted: bool) -> None:
+        if lifted and self.actor:
+            self.lifted.append(contact.id)
+
     def _claim(self, contact: Contact, kind: str, value: str) -> bool:
         held = contact.identity(kind)
         if held and fold(kind, held) == fold(kind, value):
@@ -323,6 +330,7 @@ class BrevoState(ContactBook):
         self.owners[kind][fold(kind, value)] = contact
         if kind == "email":
             if held:
+                self._note_lifting(contact, lifted=contact.email_blacklisted)
                 contact.email_blacklisted = False  # a changed address is resubscribed, as the vendor warns
             contact.email = value
         elif kind == "ext_id":
