@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from functools import cache
 from pathlib import Path
 
 import openai
@@ -59,9 +60,12 @@ def make_check():
 
     components = json.loads(path.read_text())["components"]
 
+    @cache
+    def validator(name):
+        return jsonschema_rs.validator_for({"$ref": f"#/components/schemas/{name}", "components": components})
+
     def check(name, value):
-        schema = {"$ref": f"#/components/schemas/{name}", "components": components}
-        errors = [error.message for error in jsonschema_rs.validator_for(schema).iter_errors(value)]
+        errors = [error.message for error in validator(name).iter_errors(value)]
         assert not errors, errors[:5]
 
     return check
