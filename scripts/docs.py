@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -214,8 +216,9 @@ def _first_line(kind: type) -> str:
 def operations() -> str:
     """Describe every operation with its fields."""
     intro = (
-        "# Operations\n\nEach runs as a step of a flow, or from the shell: `penstock run NAME -i FIELD=VALUE`; "
-        "`-i text=-` reads standard input,\nvalues that begin with `[` or `{` are JSON.\n"
+        "# Operations\n\nEach is a command, a method in Python, a route of `penstock serve`, a tool of `penstock mcp` "
+        "and a step of flows: [how to](../how-to/operations.md).\nThe examples run as they stand in the sandbox; FILE is "
+        "a path, a URL or a data URL.\n"
     )
     parts = [intro]
     for entry in all_operations():
@@ -223,9 +226,41 @@ def operations() -> str:
         module = inspect.getdoc(inspect.getmodule(operation.prepare)) or ""
         more = module.partition("\n")[2].strip()
         parts.append(f"## {entry.name}\n\n{entry.title}. Version {operation.version}.\n\n{more}\n")
+        parts += _example(entry.name, operation.input_schema()["properties"], operation.example)
         parts += _schema("Input", operation.input_schema())
         parts += _schema("Output", operation.output_schema())
     return "\n".join(parts)
+
+
+def _example(name: str, fields: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    """Write an example as a command, as Python, as a request and as a step."""
+    short = {field: _without_files(value) for field, value in values.items()}
+    words = [
+        f"penstock {name}",
+        *(word for field, value in short.items() for word in _words(field, fields[field], value)),
+    ]
+    arguments = ", ".join(f"{field}={value!r}" for field, value in short.items())
+    body = json.dumps({"input": short}, ensure_ascii=False)
+    yield "### Example\n\n```sh\n" + " ".join(words) + "\n```\n"
+    yield f"```python\nresult = penstock.{name.replace('-', '_')}({arguments})\n```\n"
+    yield f"```http\nPOST /v1/operations/{name}\n\n{body}\n```\n"
+
+
+def _words(field: str, details: Mapping[str, Any], value: Any) -> list[str]:
+    option = f"--{field.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [option if value else f"--no-{option[2:]}"]
+    item = details.get("items", {})
+    if isinstance(value, list) and "string" in (item.get("type"), *(one.get("type") for one in item.get("anyOf", ()))):
+        return [f"{option} {shlex.quote(one)}" for one in value]
+    return [f"{option} {shlex.quote(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}"]
+
+
+def _without_files(value: Any) -> Any:
+    """Stand in for the files of an example, which are too long to read."""
+    if isinstance(value, list):
+        return [_without_files(one) for one in value]
+    return "FILE" if isinstance(value, str) and value.startswith("data:") else value
 
 
 def _schema(title: str, schema: Mapping[str, Any]) -> Iterator[str]:
