@@ -217,8 +217,8 @@ def operations() -> str:
     """Describe every operation with its fields."""
     intro = (
         "# Operations\n\nEach is a command, a method in Python, a route of `penstock serve`, a tool of `penstock mcp` "
-        "and a step of flows: [how to](../how-to/operations.md).\nThe examples run as they stand in the sandbox; FILE is "
-        "a path, a URL or a data URL.\n"
+        "and a step of flows: [how to](../how-to/operations.md).\n"
+        "The examples run as they stand in the sandbox; FILE is a path, a URL or a data URL.\n"
     )
     parts = [intro]
     for entry in all_operations():
