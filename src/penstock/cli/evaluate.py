@@ -7,18 +7,53 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from penstock.base.errors import SettingsError
 from penstock.cli import render
 from penstock.cli.main import Given, common, run_async
 from penstock.features import evaluation, offline
+from penstock.features import redaction as redaction_set
 from penstock.operations.result import Result
 from penstock.workspace import Workspace
 
 _FIELDS = ("examples", "judged", "accuracy", "macro_f1", "pearson", "calibration_error")
 
 
-@click.command()
+class _Evaluate(click.Group):
+    """What is evaluated may be left out: then it is sentiment."""
+
+    def parse_args(self, context: click.Context, given: list[str]) -> list[str]:
+        is_named = bool({*self.commands, "-h", "--help"} & set(given[:1]))
+        return super().parse_args(context, given if is_named else ["sentiment", *given])
+
+
+@click.group(cls=_Evaluate)
+def evaluate() -> None:
+    """Measure how good judgements are, or how much redaction finds."""
+
+
+@evaluate.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@common
+def redaction(as_json: bool) -> None:
+    """Measure what is taken out of the synthetic texts that come with Penstock: recall by kind and language."""
+    measured = redaction_set.measure()
+    if as_json:
+        render.show_json([{**msgspec.to_builtins(one), "recall": round(one.share, 4)} for one in measured])
+        return
+    shares = {(one.kind, one.language): f"{one.share:.2f}" for one in measured}
+    languages = list(dict.fromkeys(one.language for one in measured))
+    rows = [
+        (kind, sum(one.values for one in measured if one.kind == kind), *(shares[kind, name] for name in languages))
+        for kind in dict.fromkeys(one.kind for one in measured)
+    ]
+    render.show_table(["kind", "values", *languages], rows)
+    render.note("Recall; for `clean`, the share of texts without personal data that were left alone.")
+    render.note("`unseen` are values that are in no field of the contact and have no form: rules cannot find them.")
+
+
+@evaluate.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--by",
@@ -40,7 +75,7 @@ _FIELDS = ("examples", "judged", "accuracy", "macro_f1", "pearson", "calibration
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @common
 @click.pass_obj
-def evaluate(
+def sentiment(
     given: Given, file: Path, by: str, limit: int | None, injection_count: int, scale: float, as_json: bool
 ) -> None:  # fmt: skip
     """Compare judgements with the human ratings of FILE (tab-separated: id, rating, text)."""

@@ -113,7 +113,7 @@ class _Lazy(click.Group):
         "settings": ("penstock.cli.doctor", "settings", "Show settings and where they come from."),
         "models": ("penstock.cli.models", "models", "List models: price, limits, end, replacement; refresh."),
         "reconcile": ("penstock.cli.reconcile", "reconcile", "Compare the ledger with OpenAI's usage and costs."),
-        "evaluate": ("penstock.cli.evaluate", "evaluate", "Measure sentiment against labelled texts."),
+        "evaluate": ("penstock.cli.evaluate", "evaluate", "Measure sentiment, or what redaction finds."),
         "serve": ("penstock.cli.serve", "serve", "Serve everything over HTTP."),
         "mcp": ("penstock.cli.mcp", "mcp", "Offer the operations as tools to a model."),
         "tokens": ("penstock.cli.serve", "tokens", "Who may use the HTTP service."),

@@ -122,12 +122,15 @@ class Judge:
         """Return what must be asked for this step; unchanged and trivial records get their result at once."""
         wanted = []
         varying = {name: value for name, value in step.inputs.items() if value.names}
+        redaction = self.flow.redaction
         constants = {name: value.evaluate({}) for name, value in step.inputs.items() if not value.names}
         for work in works:
             if work.problem is not None or len(work.outputs) != index:
                 continue  # failed, not reached by the step before, or done
             try:
                 values = {**constants, **{name: value.evaluate(work.scope) for name, value in varying.items()}}
+                if redaction is not None:
+                    redaction.apply(values, step.operation.input.model_fields.keys(), work.scope)
                 given = step.operation.parse(values)
                 print_ = self._fingerprint(step, given)
                 work.prints[index:] = [print_]

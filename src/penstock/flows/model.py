@@ -7,14 +7,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from penstock.base.document import Document, read_document
 from penstock.base.errors import FlowError, InputError, MappingError
 from penstock.base.expression import Expression, compile_value, suggest
+from penstock.flows.redacting import Redaction, RedactPart, build_redaction
+from penstock.flows.strict import Strict
 from penstock.operations.catalogue import find_operation
 from penstock.operations.declare import Operation
 from penstock.runtime.modes import read_by
@@ -31,12 +33,6 @@ MOVERS = {"conversions"}
 """Sinks for which records need not be judged first."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
-
-class Strict(BaseModel):
-    """A part of the file: unknown words are refused, field docstrings are the help."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
 
 
 class SummarizePart(Strict):
@@ -57,7 +53,7 @@ class EventPart(Strict):
     """Name of the event in Brevo."""
     date: str | None = None
     """When it happened."""
-    properties: dict[str, Any] = {}
+    properties: dict[str, Any] = Field(default={})
     """What it carries."""
 
 
@@ -66,7 +62,7 @@ class SinkPart(Strict):
 
     match: Any
     """What identifies the contact or row: an email, or a mapping such as `{ ext_id: … }`."""
-    attributes: dict[str, Any] = {}
+    attributes: dict[str, Any] = Field(default={})
     """Brevo attributes to keep up to date."""
     event: EventPart | None = None
     """An event for each judged record."""
@@ -74,7 +70,7 @@ class SinkPart(Strict):
     """Create contacts that Brevo does not know."""
     connection: str = "brevo"
     """Named connection to the Brevo account."""
-    columns: dict[str, Any] = {}
+    columns: dict[str, Any] = Field(default={})
     """What each column holds, for files and SQL; for conversions the fields that the mapping reads."""
     mapping: str | None = None
     """For conversions: how a row becomes an event, a preset or a mapping file."""
@@ -97,15 +93,17 @@ class FlowFile(Strict):
     """What the flow is for."""
     source: dict[str, dict[str, Any]]
     """Where records come from: one of files, sql, brevo."""
-    join: dict[str, dict[str, Any]] = {}
+    join: dict[str, dict[str, Any]] = Field(default={})
     """Further sources, looked up by key for each record."""
     where: str | None = None
     """Only records for which this is true."""
-    steps: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = Field(default=[])
     """Operations, one after the other; only a flow to conversions may have none."""
+    redact: RedactPart | Literal[False] = RedactPart()
+    """What is taken out of texts before a step sees them; false sends them as they are."""
     summarize: SummarizePart | None = None
     """Several records per contact become one result."""
-    sink: dict[str, SinkPart] = {}
+    sink: dict[str, SinkPart] = Field(default={})
     """Where results go."""
     connection: str | None = None
     """Named connection that calls go over, instead of the setting."""
@@ -195,6 +193,7 @@ class Flow:
     joins: tuple[Join, ...]
     where: Expression | None
     steps: tuple[Step, ...]
+    redaction: Redaction | None
     summarize: Summarize | None
     targets: tuple[Target, ...]
     connection: str | None
@@ -228,6 +227,7 @@ class _Loader:
         kind, options = self._one_of(parsed.source, SOURCES, ("source",))
         joins = tuple(self._join(name, part) for name, part in parsed.join.items())
         names = {"record", *(join.name for join in joins)}
+        known = frozenset(names)
         where = self._expression(parsed.where, ("where",), names) if parsed.where else None
         summarize = self._summarize(parsed.summarize, names)
         steps = []
@@ -245,6 +245,7 @@ class _Loader:
             joins=joins,
             where=where,
             steps=tuple(steps),
+            redaction=self._redaction(parsed.redact, known) if parsed.redact else None,
             summarize=summarize,
             targets=tuple(self._target(kind, part, names) for kind, part in parsed.sink.items()),
             connection=parsed.connection,
@@ -336,6 +337,15 @@ class _Loader:
             part.half_life_days,
         )
 
+    def _redaction(self, part: RedactPart, names: frozenset[str]) -> Redaction:
+        def express(text: str, *path: Any) -> Expression:
+            return self._expression(text, ("redact", *path), set(names))
+
+        def refuse(message: str, *path: Any) -> FlowError:
+            return self._error(message, ("redact", *path), code="flow.bad-pattern")
+
+        return build_redaction(part, self.document.path.resolve().parent, express, refuse)
+
     def _target(self, kind: str, part: SinkPart, names: set[str]) -> Target:
         path = ("sink", kind)
         if kind not in SINKS:
@@ -386,6 +396,8 @@ def _words_at(path: tuple[Any, ...]) -> list[str]:
     part: Any = FlowFile
     if path[:1] == ("summarize",):
         part = SummarizePart
+    elif path[:1] == ("redact",):
+        part = RedactPart
     elif path[:1] == ("sink",):
         part = EventPart if len(path) > 2 else SinkPart
     return [info.alias or name for name, info in part.model_fields.items()]
