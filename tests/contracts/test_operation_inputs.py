@@ -102,6 +102,10 @@ def test_in_a_shell_it_is_the_same_error(entry: Entry, tmp_path: Path, capfd: py
         assert (code, told.out) == (2, ""), fault
         assert f"[{error.code}]" in told.err, told.err
         assert fault.field in told.err, told.err
+        if fault.kind in ("type", "too small", "too large", "not offered"):
+            options = [part for name, value in written.items() for part in (f"--{name.replace('_', '-')}", value)]
+            code = execute([entry.name, "--sandbox", "--workspace", str(tmp_path), *options])
+            assert (code, f"[{error.code}]" in capfd.readouterr().err) == (2, True), fault
 
 
 @pytest.mark.parametrize("name", ["respond", "chat", "summarize", "translate-text"])

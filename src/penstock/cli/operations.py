@@ -81,25 +81,32 @@ def _option(field: str, details: Mapping[str, Any]) -> click.Option:
     kind = _kind(details)
     if kind == "boolean":
         return click.Option([f"{flag}/--no-{field.replace('_', '-')}", field], default=None, help=help_text)
-    types = {"integer": click.INT, "number": click.FLOAT}
+    numbers = {"integer": "INTEGER", "number": "NUMBER"}
     is_list = kind == "array" and _kind(details.get("items", {})) == "string"
     choices = details.get("enum")
     default = details.get("default")
     return click.Option(
         [flag, field],
-        type=click.Choice(choices) if choices else types.get(kind, click.STRING),
+        type=_Offered(choices) if choices else click.STRING,
         multiple=is_list,
         default=None,
-        metavar=None
-        if choices or kind in types
-        else "TEXT|@FILE"
-        if is_list
-        else "TEXT"
-        if kind == "string"
-        else "JSON|@FILE",
+        metavar=None if choices else numbers.get(kind) or _text_or_json(kind, is_list),
         help=help_text
         + (f"  [default: {default}]" if isinstance(default, (str, int, float)) and default != "" else ""),
     )
+
+
+def _text_or_json(kind: str, is_list: bool) -> str:
+    if is_list:
+        return "TEXT|@FILE"
+    return "TEXT" if kind == "string" else "JSON|@FILE"
+
+
+class _Offered(click.Choice[Any]):
+    """Choices that are shown and completed; the operation itself says which are wrong, as through every door."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        return value
 
 
 def _shared_options() -> list[click.Parameter]:
