@@ -2,7 +2,7 @@
 
 Its defaults are replaced where they cost durability or work: SQLite runs with write-ahead
 log and full sync, records are JSON and never pickled, the version is a constant, queues are
-polled five times a second, nothing is exported and nothing is printed.
+polled five times a second (a process's own once), nothing is exported and nothing is printed.
 """
 
 from __future__ import annotations
