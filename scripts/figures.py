@@ -256,7 +256,7 @@ def evaluation(found: dict[str, Any]) -> str:
         "## Agreement with human ratings\n\n"
         "Texts rated by about 20 people each (Hutto & Gilbert 2014, MIT licence; they come with the source distribution of "
         "vaderSentiment 3.3.2). Neither row says how well a model judges: run "
-        "`penstock evaluate FILE --by model` with a key. *Flipped*: negative texts that an injected order turned positive.\n\n"
+        "`penstock evaluate sentiment FILE --by model` with a key. *Flipped*: negative texts that an injected order turned positive.\n\n"
         "    python benchmarks/evaluation.py FILE…\n\n"
         + table(["texts", "judged by", "judged", "accuracy", "macro F1", "Pearson r", "flipped"], rows)
         + "\n"

@@ -65,6 +65,8 @@ def show_plan(made: Plan, flow: Path) -> None:
                 + _also(
                     [
                         ("filtered out", made.filtered),
+                        ("of people who object", made.objected),
+                        ("of forgotten people", made.forgotten),
                         ("duplicate", made.duplicates),
                         ("unusable", made.failed),
                         ("unreadable", made.rejected),
@@ -271,7 +273,8 @@ def show_report(report: Report, target: str) -> None:
     counts = report.counts
     head = "went on and " if report.resumed else ""
     render.show(f"Run {report.run} of {report.flow} {head}{'ended' if report.state == 'done' else 'stopped'}")
-    left_out = _also([("filtered out", counts.filtered), ("duplicate", counts.duplicates),
+    left_out = _also([("filtered out", counts.filtered), ("of people who object", counts.objected),
+                      ("of forgotten people", counts.forgotten), ("duplicate", counts.duplicates),
                       ("failed", counts.failed), ("unreadable", counts.rejected)])  # fmt: skip
     render.show_facts(
         [

@@ -207,7 +207,7 @@ def _expire(tx: Tx, item: Expiry) -> int:
         },
     )
     counts: Counts = Counter()
-    _move(counts, item.destination, rows, "expired", problem.code)
+    move_counts(counts, item.destination, rows, "expired", problem.code)
     count_more(tx, counts)
     return len(rows)
 
@@ -228,7 +228,7 @@ def record(tx: Tx, items: Sequence[Recorded]) -> list[None]:
                 at=item.at,
                 batch=item.attempt.batch,
             )
-            _move(counts, item.attempt.destination, rows, settled.state, code)
+            move_counts(counts, item.attempt.destination, rows, settled.state, code)
     ended = [{"id": item.attempt.batch} for item in items if item.is_last]
     if ended:
         tx.run_many("end_event_batch", ended)
@@ -259,7 +259,7 @@ def release(tx: Tx, items: Sequence[Release]) -> list[None]:
     return [None] * len(items)
 
 
-def _move(counts: Counts, destination: int, rows: Iterable[Sequence[Any]], state: str, code: str) -> None:
+def move_counts(counts: Counts, destination: int, rows: Iterable[Sequence[Any]], state: str, code: str) -> None:
     """Count events out of waiting and into a state."""
     for name, happened_ms in rows:
         day = int(happened_ms) // DAY_MS

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from penstock.base.clock import Clock
 from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Change, Outcome, Problem, Sink
+from penstock.flows.gate import is_clearing, names_of
 from penstock.flows.kept import Effect
 from penstock.flows.state import FlowState
+from penstock.runtime.barred import Barred
 
 FEW, FEW_TOGETHER, MANY_TOGETHER = 500, 100, 10_000
 """Up to this many planned writes go in small batches, which end quickly; more go in large ones, which a sink can
@@ -34,6 +36,7 @@ class Delivery:
         self.kinds = ("event", "attributes") if kind == "brevo" else ("row",)
         self.clock = clock
         self.told = told
+        self._barred = Barred(state.store)
 
     async def recover(self) -> Failed:
         """Look up writes whose outcome nobody noted; what is certainly not there is planned again.
@@ -75,11 +78,26 @@ class Delivery:
                 batch = await self.state.send_effects(self.name, kind, together, self.clock.now())
                 if not batch:
                     break
-                outcomes = await self._write(batch)
+                batch = await self._hold_back(batch)
+                outcomes = await self._write(batch) if batch else []
                 failed += await self._note(batch, outcomes)
-                if all(outcome.state == "later" for outcome in outcomes):
+                if batch and all(outcome.state == "later" for outcome in outcomes):
                     await self._wait(batch, outcomes)
         return failed
+
+    async def _hold_back(self, batch: list[Effect]) -> list[Effect]:
+        """Take out what is about people who have objected or were forgotten since it was planned."""
+        found = await self._barred.find(name for effect in batch for name in names_of(effect))
+        if not found:
+            return batch
+        reasons = [next((found[name] for name in names_of(effect) if name in found), None) for effect in batch]
+        held = {
+            id(effect): reason
+            for effect, reason in zip(batch, reasons, strict=True)
+            if reason == "forgotten" or (reason == "objected" and not is_clearing(effect))
+        }
+        await self.state.withhold(self.name, [(effect, held[id(effect)]) for effect in batch if id(effect) in held])
+        return [effect for effect in batch if id(effect) not in held]
 
     async def _note(self, effects: Sequence[Effect], outcomes: Sequence[Outcome]) -> Failed:
         pairs = list(zip(effects, outcomes, strict=True))

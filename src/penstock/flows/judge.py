@@ -12,6 +12,7 @@ import msgspec
 from penstock.base.errors import DefectError, FixError, InputError, MappingError, PenstockError, UnavailableError
 from penstock.base.types import Record, Source
 from penstock.flows.bench import Bench
+from penstock.flows.gate import Gate
 from penstock.flows.keys import Repeats
 from penstock.flows.model import Flow, Step
 from penstock.flows.roads import Later, Road
@@ -54,6 +55,7 @@ class Judge:
         self._slots = Slots(bench.in_flight)
         self._tell = tell
         self.road = road
+        self._gate = Gate(flow, state.store)
         self._given_up: list[Work] = []
         self._was_answered = False
 
@@ -75,11 +77,13 @@ class Judge:
                 work.fail("prepare", _repeated_key(record.key))
             is_repeated = index in repeats.same or index in repeats.other
             (result.duplicates if is_repeated else result.works).append(work)
+        await self._gate.hold_back(result)
         return result
 
     def _place(self, work: Work) -> None:
         summarize = self.flow.summarize
         if summarize is None:
+            work.owner = self._gate.find_contact(work.scope) or work.owner
             return
         owner = summarize.by.evaluate(work.scope)
         if owner is None or not str(owner).strip():

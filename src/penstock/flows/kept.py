@@ -15,13 +15,17 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class Counts(msgspec.Struct):
-    """What became of the records of one run; every record read is in exactly one of the first six."""
+    """What became of the records of one run; every record read is in exactly one of the first eight."""
 
     unchanged: int = 0
     judged: int = 0
     filtered: int = 0
     duplicates: int = 0
     """Records that say again what another one with the same key says."""
+    objected: int = 0
+    """Records of people who object to this use of their data."""
+    forgotten: int = 0
+    """Records of people who were forgotten."""
     failed: int = 0
     rejected: int = 0
     """Rows that could not even be read."""
@@ -46,7 +50,8 @@ class Counts(msgspec.Struct):
     @property
     def read(self) -> int:
         """Records and broken rows that the source gave."""
-        return self.unchanged + self.judged + self.filtered + self.duplicates + self.failed + self.rejected
+        left_out = self.filtered + self.duplicates + self.objected + self.forgotten
+        return self.unchanged + self.judged + left_out + self.failed + self.rejected
 
 
 class Position(msgspec.Struct):

@@ -110,6 +110,8 @@ class PageWorker:
             unchanged=len(reached) - judged - failed,
             judged=judged,
             filtered=found.filtered,
+            objected=len(found.objected),
+            forgotten=found.forgotten,
             duplicates=len(found.duplicates) - contradicting,
             failed=failed + contradicting,
             rejected=len(page.rejects),

@@ -35,6 +35,9 @@ class Plan(msgspec.Struct):
     unchanged: int = 0
     filtered: int = 0
     duplicates: int = 0
+    objected: int = 0
+    """Records of people who object: they are not sent."""
+    forgotten: int = 0
     failed: int = 0
     rejected: int = 0
     calls: int = 0
@@ -113,6 +116,8 @@ class Planner:
         plan.records += len(records) + rejects
         plan.rejected += rejects
         plan.filtered += found.filtered
+        plan.objected += len(found.objected)
+        plan.forgotten += found.forgotten
         plan.duplicates += sum(work.problem is None for work in found.duplicates)
         plan.failed += sum(work.problem is not None for work in found.duplicates)
         self._remember(work.problem for work in found.duplicates if work.problem is not None)

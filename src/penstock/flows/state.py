@@ -104,6 +104,14 @@ class FlowState:
         row = {"flow": self.flow, "sink": sink, "kind": kind, "limit": limit, "session": self.store.session, "at": at}
         return await self.store.batch(send_effects, row)
 
+    async def withhold(self, sink: str, pairs: Sequence[tuple[Effect, str]]) -> None:
+        """Take back claimed effects: of who was forgotten nothing stays, of who objects what is confirmed."""
+        rows = [{"flow": self.flow, "sink": sink, "kind": one.kind, "target": one.target} for one, _ in pairs]
+        forgotten = [row for row, (_, reason) in zip(rows, pairs, strict=True) if reason == "forgotten"]
+        await self.store.batch(many_statements("drop_effect"), forgotten)
+        await self.store.batch(many_statements("drop_unconfirmed_effect"), rows)
+        await self.store.batch(many_statements("restore_effect"), rows)
+
     async def lost_effects(self, sink: str, limit: int) -> list[Effect]:
         """Return effects that were sent without an outcome, as by a process that died. Not while others are sent."""
         rows = await self.store.read("lost_effects", flow=self.flow, sink=sink, limit=limit)

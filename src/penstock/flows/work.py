@@ -49,6 +49,10 @@ class Work:
         """Tell whether the record has its result, or failed."""
         return self.problem is not None or len(self.outputs) == steps
 
+    def _earlier_answers(self) -> list[str]:
+        """Return the answers that earlier results rested on: they are forgotten with the record."""
+        return [part for part in self.known.answers.split(",") if part] if self.known is not None else []
+
     def item(self) -> Item:
         """Return what is to be remembered of this record."""
         return Item(
@@ -58,7 +62,7 @@ class Work:
             "failed" if self.problem else "done",
             self.outputs,
             self.dated,
-            ",".join(dict.fromkeys(self.answers)),
+            ",".join(dict.fromkeys([*self._earlier_answers(), *self.answers])),
             self.record.where,
         )
 
@@ -69,6 +73,9 @@ class Sorted:
 
     works: list[Work] = field(default_factory=list)
     filtered: int = 0
+    forgotten: int = 0
+    objected: list[Work] = field(default_factory=list)
+    """Records of people who object: nothing of them is sent."""
     duplicates: list[Work] = field(default_factory=list)
     """Keys that were met before; with a problem where the records differ."""
 

@@ -88,7 +88,7 @@ class Answers:
 
     async def forget(self, keys: Sequence[bytes]) -> int:
         """Delete answers and vectors for good; returns how many were held."""
-        return await self.store.batch(_forget, tuple(keys))
+        return await self.store.batch(forget_answers, tuple(keys))
 
     async def purge_expired(self) -> int:
         """Delete answers and vectors that are older than `keep_days`; returns how many."""
@@ -136,7 +136,8 @@ def save_answers(tx: Tx, items: Sequence[Bought]) -> list[None]:
     return [None] * len(items)
 
 
-def _forget(tx: Tx, items: Sequence[tuple[bytes, ...]]) -> list[int]:
+def forget_answers(tx: Tx, items: Sequence[tuple[bytes, ...]]) -> list[int]:
+    """Delete answers and vectors; returns how many of each item were held."""
     counts = []
     for keys in items:
         numbers = tx.fetch_keys("answer_numbers", keys)

@@ -65,6 +65,9 @@ class Connection(Protocol):
     def is_held(self, name: str) -> bool:
         """Tell whether another process holds that lock."""
 
+    def compact(self) -> bool:
+        """Give free space back, so that nothing deleted stays in the files; False where others are in the way."""
+
     def explain(self, error: BaseException, place: str) -> PenstockError:
         """Say in words what a database error means and what to do."""
 

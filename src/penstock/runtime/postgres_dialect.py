@@ -198,6 +198,9 @@ class PostgresConnection:
             self._raw.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
         return not taken
 
+    def compact(self) -> bool:
+        return False  # rows stay in their pages until autovacuum and later writes replace them
+
     def explain(self, error: BaseException, place: str) -> PenstockError:
         return self._explain(error, place, lost=self._raw.closed)
 

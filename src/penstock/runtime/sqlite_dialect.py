@@ -121,6 +121,16 @@ class SqliteConnection:
     def _lock_path(self, name: str) -> Path:
         return self._path.with_name(f"{self._path.name}-{name}.lock")
 
+    def compact(self) -> bool:
+        try:
+            self._raw.execute("vacuum")
+            busy = self._raw.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            if (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return False
+            raise
+        return not busy
+
     def explain(self, error: BaseException, place: str) -> PenstockError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         text = str(error)

@@ -178,6 +178,15 @@ class Store:
                     raise problem from error
         raise AssertionError
 
+    async def compact(self) -> bool:
+        """Give back the space of what was deleted, so that no byte of it stays; False where that cannot be done now.
+
+        A SQLite file is written anew, which takes as long as copying it. PostgreSQL does it by itself, in time.
+        """
+        return await asyncio.get_running_loop().run_in_executor(
+            self._reads, lambda: self._persist(self._reader, self._reader.compact)
+        )
+
     async def dead_sessions(self) -> list[str]:
         """Return the sessions that left something open although their process is gone."""
         return await self.find_dead([str(row[0]) for row in await self.read("open_sessions")])
