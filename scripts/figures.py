@@ -105,6 +105,21 @@ def streaming(found: dict[str, Any]) -> str:
     )
 
 
+def single(found: dict[str, Any]) -> str:
+    """Describe what one operation adds to the vendor's time."""
+    rows = [
+        ("penstock, the whole path of a paid call", found["milliseconds"]["penstock"], found["added_ms"]["penstock"]),
+        ("openai SDK, the bare call", found["milliseconds"]["openai_sdk"], found["added_ms"]["openai_sdk"]),
+        ("the bare request", found["milliseconds"]["bare"], 0),
+    ]
+    return (
+        "## One operation\n\n"
+        f"Milliseconds, one call after the other, the vendor answering after {found['latency_ms']:.0f}. Penstock's calls are "
+        "reserved, settled and kept on disk.\n\n"
+        "    python benchmarks/single.py\n\n" + table(["client", "a call", "added"], rows) + "\n"
+    )
+
+
 def embeddings(found: dict[str, Any]) -> str:
     """Describe the planner of embeddings by itself and with everything behind it."""
     planner, whole = found["planner"], found["whole"]
@@ -352,6 +367,7 @@ def conversions_pipeline(found: dict[str, Any]) -> str:
 SECTIONS = {
     "quota": quota,
     "overhead": overhead,
+    "single": single,
     "streaming": streaming,
     "embeddings": embeddings,
     "replay": replay,
