@@ -7,13 +7,21 @@ Blocklist flags are never read into a write: there is no way to resubscribe anyb
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from penstock.base.errors import PenstockError, RejectedError, ThrottledError, UnavailableError
-from penstock.base.types import Change, Finding, Outcome, Problem
-from penstock.data.brevo_contacts import Account, BrevoContacts, read_account
+from penstock.base.types import Change, Finding, Outcome, Problem, Record
+from penstock.data.brevo_contacts import (
+    MOST_PER_PAGE,
+    Account,
+    BrevoContacts,
+    Place,
+    read_account,
+    scan,
+    to_record,
+)
 from penstock.data.brevo_events import EventWriter, Item
 from penstock.data.brevo_schema import (
     NAME,
@@ -146,6 +154,14 @@ class BrevoSink:
         held = contact.get("attributes") or {}
         is_there = all(is_same(attributes.get(name), value, held.get(name)) for name, value in row.attributes.items())
         return Outcome("confirmed") if is_there else Outcome("later")
+
+    async def changed_since(self, at: float) -> AsyncIterator[dict[str, Any]]:
+        """Yield the contacts that changed since a moment in Unix seconds, with what their people allow."""
+        async for contacts, _ in scan(self._caller, Place(watermark=round(at * 1000)), MOST_PER_PAGE):
+            for contact in contacts:
+                row = to_record(contact)
+                if isinstance(row, Record):
+                    yield row.data
 
     async def read_back(self, matches: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
         """Return the attributes that Brevo holds now for each contact; None where there is no such contact."""

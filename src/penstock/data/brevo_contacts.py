@@ -204,6 +204,7 @@ def to_record(contact: Any) -> Record | Reject:
         "ext_id": str(ext_id) if ext_id else None,
         "emailBlacklisted": bool(contact.get("emailBlacklisted")),
         "smsBlacklisted": bool(contact.get("smsBlacklisted")),
+        "whatsappBlacklisted": bool(contact.get("whatsappBlacklisted")),
         "listIds": contact.get("listIds") or [],
         "createdAt": contact.get("createdAt"),
         "modifiedAt": contact.get("modifiedAt"),

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from penstock.base.clock import Clock
 from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Change, Outcome, Problem, Sink
+from penstock.data.consent import PROFILING, Rule, consent_of, is_refused
 from penstock.flows.gate import is_clearing, names_of
 from penstock.flows.kept import Effect
 from penstock.flows.state import FlowState
-from penstock.runtime.barred import Barred
+from penstock.runtime.barred import Barred, fold_identifier
 
 FEW, FEW_TOGETHER, MANY_TOGETHER = 500, 100, 10_000
 """Up to this many planned writes go in small batches, which end quickly; more go in large ones, which a sink can
@@ -28,7 +29,14 @@ class Delivery:
     """Writes the planned effects of one sink; `told` hears how many more are confirmed."""
 
     def __init__(
-        self, state: FlowState, sink: Sink, name: str, kind: str, clock: Clock, told: Callable[[int], None]
+        self,
+        state: FlowState,
+        sink: Sink,
+        name: str,
+        kind: str,
+        clock: Clock,
+        told: Callable[[int], None],
+        rule: Rule = PROFILING,
     ) -> None:
         self.state = state
         self.sink = sink
@@ -37,6 +45,9 @@ class Delivery:
         self.clock = clock
         self.told = told
         self._barred = Barred(state.store)
+        self._rule = rule
+        self._refusing: set[str] = set()
+        """People who opted out in Brevo since their writes were planned."""
 
     async def recover(self) -> Failed:
         """Look up writes whose outcome nobody noted; what is certainly not there is planned again.
@@ -57,6 +68,7 @@ class Delivery:
         Raises `UnavailableError` when the target takes no writes, or tells nothing about those
         that were sent; the same run goes on with them.
         """
+        await self._learn_objections()
         failed = await self._drain(stop)
         for _ in range(MAX_LOOKS):
             if not await self.state.lost_effects(self.name, 1):  # otherwise an answer was lost
@@ -85,9 +97,26 @@ class Delivery:
                     await self._wait(batch, outcomes)
         return failed
 
+    async def _learn_objections(self) -> None:
+        """Read which contacts changed since the oldest waiting write was planned, and what they allow now."""
+        read = getattr(self.sink, "changed_since", None)
+        since = await self.state.oldest_planned(self.name) if read is not None else None
+        if read is None or since is None:
+            return
+        async for contact in read(since):
+            names = {fold_identifier(str(contact[name])) for name in ("email", "ext_id", "id") if contact.get(name)}
+            if is_refused(consent_of(contact, self._rule)):
+                self._refusing |= names
+            else:
+                self._refusing -= names
+
     async def _hold_back(self, batch: list[Effect]) -> list[Effect]:
         """Take out what is about people who have objected or were forgotten since it was planned."""
         found = await self._barred.find(name for effect in batch for name in names_of(effect))
+        if self._refusing:
+            for name in {name for effect in batch for name in names_of(effect)}:
+                if fold_identifier(name) in self._refusing:
+                    found.setdefault(name, "objected")
         if not found:
             return batch
         reasons = [next((found[name] for name in names_of(effect) if name in found), None) for effect in batch]

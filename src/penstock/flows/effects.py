@@ -36,6 +36,19 @@ def wanted_values(target: Target, scope: dict[str, Any]) -> Effect:
     return Effect(kind, name, match, fields, hash_effect(match, fields))
 
 
+def cleared(target: Target, work: Work) -> Effect | None:
+    """Return a contact without our values; None where the sink is not Brevo, or tells no contact."""
+    if target.kind != "brevo" or not target.fields:
+        return None
+    try:
+        match = find_match(target, work.scope)
+    except MappingError:
+        return None
+    fields = dict.fromkeys(target.fields)
+    name = "|".join(f"{key}={match[key]}" for key in sorted(match))
+    return Effect("attributes", name, match, fields, hash_effect(match, fields))
+
+
 def wanted_event(target: Target, work: Work) -> Effect:
     """Return the event of one judged record; its id comes from the record and what was judged."""
     assert target.event is not None  # noqa: S101 - asked only of targets with an event

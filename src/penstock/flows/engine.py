@@ -69,7 +69,15 @@ class Run:
         self.counts = Counts()
         self.failures: list[Problem] = []
         self.deliveries = [
-            Delivery(self.state, sink, sink_name(target, sink), target.kind, bench.clock, self._told_written)
+            Delivery(
+                self.state,
+                sink,
+                sink_name(target, sink),
+                target.kind,
+                bench.clock,
+                self._told_written,
+                flow.consent.rule(),
+            )
             for target, sink in bench.sinks
             if isinstance(sink, Sink)
         ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock.base.errors import MappingError
+from penstock.data.consent import consent_of, is_contact, is_refused
 from penstock.flows.effects import find_match
 from penstock.flows.kept import Effect
 from penstock.flows.model import Flow, Target
@@ -22,6 +23,9 @@ class Gate:
     def __init__(self, flow: Flow, store: Store) -> None:
         self._flow = flow
         self._barred = Barred(store)
+        self._rule = flow.consent.rule()
+        self.is_informed = False
+        """Whether any record came with what its person allows."""
         known = {"record", *(join.name for join in flow.joins)}
         self._target: Target | None = next(
             (target for target in flow.targets if target.kind == "brevo" and target.match.names <= known), None
@@ -38,15 +42,28 @@ class Gate:
         return fold_key(str(next(match[name] for name in ("email", "ext_id", *match) if name in match)))
 
     async def hold_back(self, found: Sorted) -> None:
-        """Move works of barred people out of the way."""
-        works = found.works
+        """Move works of people who were forgotten or who object out of the way."""
+        works, allowed = found.works, list[Work]()
         barred = await self._barred.find(name for work in works for name in self._names_of(work))
-        if not barred:
-            return
-        reasons = [{barred[name] for name in self._names_of(work) if name in barred} for work in works]
-        found.forgotten += sum("forgotten" in reason for reason in reasons)
-        found.objected += [work for work, reason in zip(works, reasons, strict=True) if reason == {"objected"}]
-        found.works = [work for work, reason in zip(works, reasons, strict=True) if not reason]
+        for work in works:
+            reasons = {barred[name] for name in self._names_of(work) if name in barred} if barred else ()
+            if "forgotten" in reasons:
+                found.forgotten += 1
+            elif reasons or not self._is_allowed(work.scope):
+                found.objected.append(work)
+            else:
+                allowed.append(work)
+        found.works = allowed
+
+    def _is_allowed(self, scope: dict[str, Any]) -> bool:
+        """Tell what Brevo says, in the record or in a joined row; the strictest verdict counts."""
+        states = [
+            consent_of(part, self._rule) for part in scope.values() if isinstance(part, dict) and is_contact(part)
+        ]
+        self.is_informed = self.is_informed or bool(states)
+        if any(is_refused(state) for state in states):
+            return False
+        return self._flow.consent.unknown == "use" or "subscribed" in states
 
     def _names_of(self, work: Work) -> Iterator[str]:
         """Yield what a record can be recognised by: its key, its contact, and every address in it."""

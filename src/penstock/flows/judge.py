@@ -107,6 +107,11 @@ class Judge:
                 extra[join.name] = rows.get(key, {})
         return extras
 
+    @property
+    def is_informed(self) -> bool:
+        """Whether any record came with what its person allows."""
+        return self._gate.is_informed
+
     async def judge(self, works: Sequence[Work]) -> Purchases:
         """Run every step over `works`; failures stay with their record.
 

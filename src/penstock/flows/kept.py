@@ -134,6 +134,10 @@ class PlannedWrites(msgspec.Struct, frozen=True):
     sink: str
     owners: list[str]
     make: Callable[[dict[str, list[Item]]], tuple[list[Effect], list[Letter]]]
+    objected: list[Effect] = []
+    """What the targets of people who object would be without our values."""
+    is_clearing: bool = False
+    """Whether those values are taken away, or only nothing more is written."""
 
 
 class FinishedPage(msgspec.Struct, frozen=True):

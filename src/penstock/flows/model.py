@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator
 from penstock.base.document import Document, read_document
 from penstock.base.errors import FlowError, InputError, MappingError
 from penstock.base.expression import Expression, compile_value, suggest
+from penstock.flows.consenting import ConsentPart
 from penstock.flows.redacting import Redaction, RedactPart, build_redaction
 from penstock.flows.strict import Strict
 from penstock.operations.catalogue import find_operation
@@ -101,6 +102,8 @@ class FlowFile(Strict):
     """Operations, one after the other; only a flow to conversions may have none."""
     redact: RedactPart | Literal[False] = RedactPart()
     """What is taken out of texts before a step sees them; false sends them as they are."""
+    consent: ConsentPart = ConsentPart()
+    """Whose records may be used; people who object are skipped and counted."""
     summarize: SummarizePart | None = None
     """Several records per contact become one result."""
     sink: dict[str, SinkPart] = Field(default={})
@@ -194,6 +197,7 @@ class Flow:
     where: Expression | None
     steps: tuple[Step, ...]
     redaction: Redaction | None
+    consent: ConsentPart
     summarize: Summarize | None
     targets: tuple[Target, ...]
     connection: str | None
@@ -246,6 +250,7 @@ class _Loader:
             where=where,
             steps=tuple(steps),
             redaction=self._redaction(parsed.redact, known) if parsed.redact else None,
+            consent=parsed.consent,
             summarize=summarize,
             targets=tuple(self._target(kind, part, names) for kind, part in parsed.sink.items()),
             connection=parsed.connection,
@@ -396,6 +401,8 @@ def _words_at(path: tuple[Any, ...]) -> list[str]:
     part: Any = FlowFile
     if path[:1] == ("summarize",):
         part = SummarizePart
+    elif path[:1] == ("consent",):
+        part = ConsentPart
     elif path[:1] == ("redact",):
         part = RedactPart
     elif path[:1] == ("sink",):

@@ -14,7 +14,7 @@ import msgspec
 from penstock.base.errors import PenstockError
 from penstock.base.types import Page, Problem
 from penstock.flows.bench import Bench
-from penstock.flows.effects import sink_name, wanted_event, wanted_of
+from penstock.flows.effects import cleared, sink_name, wanted_event, wanted_of
 from penstock.flows.judge import Judge
 from penstock.flows.kept import Counts, Effect, FinishedPage, Item, Letter, PlannedWrites
 from penstock.flows.keys import Repeats
@@ -92,7 +92,8 @@ class PageWorker:
                 ),
             ],
             writes=[
-                _Plan(self, target, sink_name(target, sink), good).as_writes() for target, sink in self.bench.sinks
+                _Plan(self, target, sink_name(target, sink), good, found.objected).as_writes()
+                for target, sink in self.bench.sinks
             ],
             at=now,
         )
@@ -137,7 +138,10 @@ class PageWorker:
 class _Plan:
     """What one sink should hold after a page, made inside the transaction that keeps the page."""
 
-    def __init__(self, worker: PageWorker, target: Target, name: str, works: Sequence[Work]) -> None:
+    def __init__(
+        self, worker: PageWorker, target: Target, name: str, works: Sequence[Work], objected: Sequence[Work]
+    ) -> None:
+        self._objected = objected
         self._worker = worker
         self._target = target
         self._name = name
@@ -145,7 +149,13 @@ class _Plan:
 
     def as_writes(self) -> PlannedWrites:
         is_summary = bool(self._target.fields) and self._worker.flow.summarize is not None
-        return PlannedWrites(self._name, sorted({work.owner for work in self._works}) if is_summary else [], self.make)
+        return PlannedWrites(
+            self._name,
+            sorted({work.owner for work in self._works}) if is_summary else [],
+            self.make,
+            [effect for work in self._objected if (effect := cleared(self._target, work)) is not None],
+            self._worker.flow.consent.objected == "clear",
+        )
 
     def make(self, items: dict[str, list[Item]]) -> tuple[list[Effect], list[Letter]]:
         """Return effects, and letters about records for which none can be built."""

@@ -96,6 +96,7 @@ class Planner:
         for target, sink in self.bench.sinks:
             self.plan.writes_to.append(sink.describe())
             self.plan.findings += await sink.check(kinds_of(target, samples))
+        self.plan.findings += self._look_at_consent()
         self.plan.minutes = self._minutes()
         seconds = read_by(self.plan.by)
         self.plan.ways = weigh(self._costs, self.plan.minutes, seconds, more=self._is_more_to_come)
@@ -109,6 +110,15 @@ class Planner:
         choice, caller = self.bench.choice, self.bench.caller
         client = caller.connection(choice.connection)
         return look_at_model(choice.model, client, caller.clock.now(), choice.instead_of)
+
+    def _look_at_consent(self) -> list[Finding]:
+        """Warn where Brevo contacts are judged and nothing says who of them objects."""
+        is_about_contacts = self.flow.steps and any(target.kind == "brevo" for target in self.flow.targets)
+        if not is_about_contacts or self.judge.is_informed or not self.plan.records:
+            return []
+        message = "no record says who objects; only objections noted here count"
+        fix = "Join the contacts: `join: { contact: { brevo: {}, on: … } }`; see docs/concepts/consent.md."
+        return [Finding("consent", "warn", message, fix)]
 
     async def _take(self, records: Sequence[Any], rejects: int) -> None:
         found = await self.judge.sort(records, self._keys.look(records))

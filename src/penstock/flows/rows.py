@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from penstock.base.types import Outcome
-from penstock.flows.kept import Counts, Effect, FinishedPage, Item, Letter, Position, RunRow
+from penstock.flows.kept import Counts, Effect, FinishedPage, Item, Letter, PlannedWrites, Position, RunRow
 from penstock.runtime.dialects import Tx
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -87,10 +87,29 @@ def _finish_one(tx: Tx, flow: str, next_number: Callable[[], int], page: Finishe
         effects, unplanned = writes.make(items_of(tx, flow, writes.owners))
         letters += unplanned
         planned += _plan_effects(tx, flow, writes.sink, page, effects)
+        planned += _respect(tx, flow, writes, page)
     buried = [*page.letters, *letters]
     if buried:
         bury(tx, [[letter_row(flow, next_number(), letter) for letter in buried]])
     return planned, letters
+
+
+def _respect(tx: Tx, flow: str, writes: PlannedWrites, page: FinishedPage) -> int:
+    """Take back what is planned for people who object, and where it is wished clear what was written for them."""
+    if not writes.objected:
+        return 0
+    known = known_effects(tx, flow, writes.sink, writes.objected)
+    ours = [effect for effect in writes.objected if (effect.kind, effect.target) in known]
+    if writes.is_clearing:
+        return _plan_effects(tx, flow, writes.sink, page, ours)
+    rows = [
+        {"flow": flow, "sink": writes.sink, "kind": effect.kind, "target": effect.target}
+        for effect in ours
+        if known[effect.kind, effect.target][2] == "planned"
+    ]
+    tx.run_many("drop_unconfirmed_effect", rows)
+    tx.run_many("restore_effect", rows)
+    return 0
 
 
 def items_of(tx: Tx, flow: str, owners: Sequence[str]) -> dict[str, list[Item]]:

@@ -104,6 +104,11 @@ class FlowState:
         row = {"flow": self.flow, "sink": sink, "kind": kind, "limit": limit, "session": self.store.session, "at": at}
         return await self.store.batch(send_effects, row)
 
+    async def oldest_planned(self, sink: str) -> float | None:
+        """Return when the oldest waiting write was planned; None when none waits."""
+        rows = await self.store.read("oldest_planned", flow=self.flow, sink=sink)
+        return None if rows[0][0] is None else float(rows[0][0])
+
     async def withhold(self, sink: str, pairs: Sequence[tuple[Effect, str]]) -> None:
         """Take back claimed effects: of who was forgotten nothing stays, of who objects what is confirmed."""
         rows = [{"flow": self.flow, "sink": sink, "kind": one.kind, "target": one.target} for one, _ in pairs]

@@ -86,3 +86,6 @@ delete from effects where flow = :flow and sink = :sink and kind = :kind and tar
 -- name: restore_effect
 update effects set state = 'confirmed', wanted = confirmed
 where flow = :flow and sink = :sink and kind = :kind and target = :target;
+
+-- name: oldest_planned
+select min(at) from effects where flow = :flow and sink = :sink and state = 'planned';

@@ -34,6 +34,18 @@ LONGEST_RESET_SECONDS = 3600.0
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|“[^”]*”")
 _IP_HINT = re.compile(r"\bip\b|unrecogni[sz]ed", re.IGNORECASE)
 
+_BLOCKLISTS = frozenset(
+    (
+        "emailBlacklisted",
+        "smsBlacklisted",
+        "whatsappBlacklisted",
+        "smtpBlacklistSender",
+        "emailBlacklist",
+        "smsBlacklist",
+    )
+)
+"""Flags of a contact or an import that only a person may take away, in Brevo itself."""
+
 QueryValue = str | int | list[str] | list[int]
 
 
@@ -84,6 +96,8 @@ class Brevo:
         content = None
         if body is not None:
             content = msgspec.json.encode(body)
+            if b"lacklist" in content:
+                _refuse_resubscription(operation, body)
             headers = {**headers, "content-type": "application/json"}
         reply = await self._http.send(
             endpoint.method,
@@ -107,6 +121,18 @@ class Brevo:
                 status=reply.status,
             )
         return reply.body.decode("utf-8-sig", errors="replace")
+
+
+def _refuse_resubscription(operation: str, body: Any) -> None:
+    """Raise `DefectError` for a body that would let messages go to somebody who opted out."""
+    if isinstance(body, dict):
+        for name, value in body.items():
+            if name in _BLOCKLISTS and value is not True:
+                raise DefectError(f"{operation} would lift a blocklisting with {name}", code="brevo.resubscribe")
+            _refuse_resubscription(operation, value)
+    elif isinstance(body, list):
+        for part in body:
+            _refuse_resubscription(operation, part)
 
 
 def _check_base(base_url: str) -> tuple[str, bool]:
