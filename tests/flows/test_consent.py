@@ -145,3 +145,15 @@ async def test_people_of_whom_nothing_is_known_can_be_left_out(tmp_path: Path) -
         assert (report.counts.objected, report.counts.judged) == (2, 1)
 
     await in_shop(shop, work)
+
+
+async def test_a_plan_warns_where_nothing_says_who_objects(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path)
+
+    async def work(workspace: Any) -> None:
+        assert "consent" not in [finding.name for finding in (await shop.plan(workspace)).findings]
+        shop.flow["join"] = None
+        (finding,) = [finding for finding in (await shop.plan(workspace)).findings if finding.name == "consent"]
+        assert finding.verdict == "warn"
+
+    await in_shop(shop, work)
