@@ -191,7 +191,7 @@ def _drop_all(tx: Tx, items: Sequence[tuple[Traces, float]]) -> list[Forgotten]:
 def _drop(tx: Tx, traces: Traces, at: float) -> Forgotten:
     write_bars(tx, [Bar(tuple(traces.identifiers()), "forgotten", at)])
     lines = tx.fetch_keys("lines_of_keys", traces.answers)
-    tx.run_many("drop_line", [{"id": number} for number, _ in lines])
+    tx.run_many("drop_waiting_line", [{"id": number} for number, _ in lines])
     tx.run_many("drop_item", [{"flow": item.flow, "key": item.key} for item in traces.items])
     tx.run_many("drop_effect", [one.row() for one in traces.effects])
     tx.run_many("drop_letter", [{"id": number} for number in traces.letters])

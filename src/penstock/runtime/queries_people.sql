@@ -77,7 +77,7 @@ where number in (:keys) and state = 'waiting' and batch = 0 returning name, happ
 -- name: lines_of_keys
 select id, state from batch_lines where key in (:keys);
 
--- name: drop_line
+-- name: drop_waiting_line
 delete from batch_lines where id = :id and state <> 'batched';
 
 -- name: drop_unconfirmed_effect

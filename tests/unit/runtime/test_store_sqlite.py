@@ -215,3 +215,10 @@ def test_migrations_are_numbered_without_gaps_and_twins() -> None:
     folder = Path(store_module.__file__).parent / "migrations"
     numbers = sorted(int(path.name[:4]) for path in folder.glob("*.sql"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_no_two_queries_have_the_same_name() -> None:
+    files = Path(store_module.__file__).parent.glob("queries*.sql")
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    found = [line for line in lines if line.startswith("-- name:")]
+    assert len(found) == len(set(found))
