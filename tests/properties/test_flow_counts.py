@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.base.types import Record
 from penstock.base.expression import compile_value
+from penstock.base.types import Record
 from penstock.flows.kept import Counts
 from penstock.flows.keys import Keys
 

@@ -317,7 +317,7 @@ class Scripted:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    async def post(self, path: str, content: bytes, call_id: str, timeout: float | None = None, **rest: Any) -> Exchange:
+    async def post(self, path: str, content: bytes, call_id: str, *_: Any, **rest: Any) -> Exchange:
         return self._exchange
 
 

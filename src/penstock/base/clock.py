@@ -27,6 +27,9 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
+    async def outside(self, work: Awaitable[T]) -> T:
+        """Wait for what is not time, such as a thread at work on a file."""
+
     def random(self) -> float:
         """Return a number from [0, 1)."""
 
@@ -60,6 +63,9 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(seconds, 0.0))
 
+    async def outside(self, work: Awaitable[T]) -> T:
+        return await work
+
     def random(self) -> float:
         return random.random()  # noqa: S311 - jitter, not secrecy
 
@@ -80,6 +86,7 @@ class ManualClock:
         self._chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
         self._order = 0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._outside = 0
 
     def now(self) -> float:
         return self._time
@@ -102,6 +109,13 @@ class ManualClock:
         heapq.heappush(self._sleepers, (self._time + seconds, self._order, waiter))
         await waiter
 
+    async def outside(self, work: Awaitable[T]) -> T:
+        self._outside += 1
+        try:
+            return await work
+        finally:
+            self._outside -= 1
+
     def advance(self, seconds: float) -> None:
         """Move the time on and wake who is due."""
         self._wake_until(self._time + seconds)
@@ -117,8 +131,8 @@ class ManualClock:
     async def run(self, work: Awaitable[T], settle_rounds: int = 20) -> T:
         """Drive `work` to its end, jumping over every wait; returns its result.
 
-        A wait on something other than this clock (a thread, a socket) gets real
-        time: the clock moves only after `settle_rounds` idle turns of the loop.
+        The clock does not move while somebody waits for what is `outside`. Another wait that is
+        not for this clock (a socket) gets real time: `settle_rounds` idle turns of the loop.
         """
         task = asyncio.ensure_future(work)
         while not task.done():
@@ -126,7 +140,7 @@ class ManualClock:
                 await asyncio.sleep(0)
                 if task.done():
                     return task.result()
-            if self._sleepers:
+            if self._sleepers and not self._outside:
                 self._wake_until(self._sleepers[0][0])
             else:
                 await asyncio.sleep(0.0005)

@@ -60,7 +60,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Admin key of the organisation, for `reconcile` and `models limits` only.",
         env="OPENAI_ADMIN_KEY",
         secret=True,
-        repair="export OPENAI_ADMIN_KEY=sk-admin-…   (an owner of the organisation makes it; no project key can do this)",
+        repair="export OPENAI_ADMIN_KEY=sk-admin-…   (an owner of the organisation makes it; project keys cannot)",
     ),
     _setting("openai.timeout", "number", "Seconds to wait for an answer.", default=120.0),
     _setting("openai.tier", "text", "Usage tier whose limits are assumed until a reply states them.", default="Build"),

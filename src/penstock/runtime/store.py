@@ -143,7 +143,7 @@ class Store:
             raise self._closed()
         future: asyncio.Future[Made] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(handler, item, future, orphan))
-        return await future
+        return await self.clock.outside(future)
 
     def post(self, handler: Handler[Item, Any], item: Item) -> None:
         """Have `item` written without waiting for it; what cannot be written is lost."""
@@ -158,7 +158,7 @@ class Store:
         """Run read-only work on the reading connection, off the event loop; it may be run again."""
         if self._is_closed:
             raise self._closed()
-        return await asyncio.get_running_loop().run_in_executor(self._reads, self._look, work)
+        return await self.clock.outside(asyncio.get_running_loop().run_in_executor(self._reads, self._look, work))
 
     def _look(self, work: Callable[[Tx], Made]) -> Made:
         def attempt() -> Made:
