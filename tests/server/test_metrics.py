@@ -69,7 +69,9 @@ async def test_queues_are_shown_by_state(tmp_path: Path) -> None:
     async with open_service(tmp_path) as client:
         await client.app.inbox.put("openai", "wh_1", "batch.completed", b"{}")
         figures = await read(client)
-        assert figures["penstock_inbox_messages", "waiting", "batch.completed"] == 1
+        states = [key[1] for key in figures if key[0] == "penstock_inbox_messages" and key[2] == "batch.completed"]
+        assert len(states) == 1  # waiting, or handled by now
+        assert figures["penstock_inbox_messages", states[0], "batch.completed"] == 1
 
 
 async def test_a_store_that_cannot_be_written_is_not_ready_but_alive(tmp_path: Path) -> None:
