@@ -49,6 +49,10 @@ class Piece(msgspec.Struct, frozen=True):
     text: str
 
 
+USUAL = CallOptions()
+"""A call as the settings say."""
+
+
 class Preview(msgspec.Struct, frozen=True):
     """The exact request that an operation would send, and what it is expected and at most allowed to cost."""
 
@@ -97,7 +101,7 @@ class Operations:
         if wanted not in known:
             raise AttributeError(name)
 
-        async def call(options: CallOptions = CallOptions(), **values: Any) -> Result:  # noqa: B008 - unchangeable
+        async def call(options: CallOptions = USUAL, **values: Any) -> Result:
             return await self.call(wanted, values, options)
 
         return call
@@ -123,7 +127,7 @@ class Operations:
         derived._streams = self._streams  # closed together
         return derived
 
-    def choose(self, kind: Kind = "chat", options: CallOptions = CallOptions()) -> ModelChoice:  # noqa: B008
+    def choose(self, kind: Kind = "chat", options: CallOptions = USUAL) -> ModelChoice:
         """Return the model that answers, and over which connection: those wished for, else those of the settings."""
         connection = self._book.find_for_calls(options.connection or str(self._settings.get("connection")))
         wished = found = self._find_model(kind, options.model, connection)
@@ -153,7 +157,7 @@ class Operations:
         name = name or str(self._settings.get("model" if kind == "chat" else f"model.{kind}"))
         return self._caller.catalogue.find(connection.find_model(name))
 
-    async def call(self, name: str, values: Mapping[str, Any], options: CallOptions = CallOptions()) -> Result:  # noqa: B008
+    async def call(self, name: str, values: Mapping[str, Any], options: CallOptions = USUAL) -> Result:
         """Run one operation by its name, ahead of flows in the queue.
 
         Raises `InputError` that names each wrong value, and the typed errors of a paid call.
@@ -164,7 +168,7 @@ class Operations:
         self,
         name: str,
         values: Mapping[str, Any],
-        options: CallOptions = CallOptions(),  # noqa: B008
+        options: CallOptions = USUAL,
     ) -> AsyncGenerator[Piece | Result, None]:
         """Run one operation and yield its text as it comes, then its result.
 
@@ -221,7 +225,7 @@ class Operations:
         self,
         name: str,
         inputs: Mapping[str, Mapping[str, Any]],
-        options: CallOptions = CallOptions(),  # noqa: B008
+        options: CallOptions = USUAL,
     ) -> dict[str, Result | PenstockError]:
         """Run one operation over many inputs, each with its own result or error, as many at once as the setting allows.
 
@@ -249,7 +253,7 @@ class Operations:
                     group.create_task(one(asker, key, values))
         return {key: results[key] for key in inputs}
 
-    def preview(self, name: str, values: Mapping[str, Any], options: CallOptions = CallOptions()) -> Preview:  # noqa: B008
+    def preview(self, name: str, values: Mapping[str, Any], options: CallOptions = USUAL) -> Preview:
         """Return what would be sent; sends nothing."""
         operation: Operation[Any, Any] = find_operation(name)
         choice = self.choose(operation.kind, options)
