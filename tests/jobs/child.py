@@ -1,7 +1,7 @@
 """A worker process for the crash tests: `child.py DATABASE LOG TASK [WORKER SLOT]`. It logs each step that it executes.
 
-Tasks: `run` runs twelve jobs as a command does; `work` serves the queue until it is told to
-stop; `hold` starts, and waits.
+Tasks: `run` runs twelve jobs as a command does, `slow` the same with time for others to interfere;
+`work` serves the queue until it is told to stop; `hold` starts, and waits.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from penstock.runtime.jobs import JobContext, Jobs
 
 STEPS = 5
 JOBS = 12
+SECONDS = {"run": 0.01, "slow": 0.4}
 
 
 def log(path: str, line: str) -> None:
@@ -44,13 +45,13 @@ async def main(database: str, path: str, task: str, worker: str = "main", slot: 
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     try:
-        await jobs.start(duty="ask" if task == "run" else "work")
+        await jobs.start(duty="ask" if task in SECONDS else "work")
     except PenstockError as error:
         print(error.code, error.message, error.hint, sep="\n")
         return 2
     log(path, f"started {os.getpid()}")
-    if task == "run":
-        await asyncio.gather(*(jobs.run("steps", f"job-{n}", {"seconds": 0.01}) for n in range(JOBS)))
+    if task in SECONDS:
+        await asyncio.gather(*(jobs.run("steps", f"job-{n}", {"seconds": SECONDS[task]}) for n in range(JOBS)))
     else:
         await told.wait()
     await jobs.stop()

@@ -235,11 +235,11 @@ async def test_a_restart_of_the_database_loses_and_repeats_nothing(tmp_path: Pat
 
 @pytest.mark.slow
 async def test_an_interrupted_command_ends_at_once_and_goes_on_later(children: Children) -> None:
-    process = await children.ready("run")
+    process = await children.ready("slow")
     await children.until(lambda: len(children.steps()) >= 3)
     os.kill(process.pid, signal.SIGINT)
     await process.communicate()
     assert process.returncode not in (0, -signal.SIGKILL)
-    last = await children.start("run")
+    last = await children.start("slow")
     assert await last.wait() == 0
     check_steps(children, JOBS)
