@@ -8,6 +8,7 @@ before the reservation, so that money is put aside only for calls that leave at 
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -85,7 +86,7 @@ class Caller:
         self.refusals = refusals
         self.clock = clock
         self._under_way: dict[bytes, _Purchase] = {}
-        self._bought: dict[bytes, None] = {}
+        self._bought: OrderedDict[bytes, None] = OrderedDict()
 
     def connection(self, name: str) -> OpenAI:
         """Return a connection by its name; raises `SettingsError` for one that does not exist."""
@@ -366,7 +367,7 @@ class Caller:
         """Keep in mind what was bought last: who looked before that must look again before buying."""
         self._bought[key] = None
         if len(self._bought) > _REMEMBERED:
-            del self._bought[next(iter(self._bought))]
+            self._bought.popitem(last=False)
 
     def _price(self, ask: Ask, exchange: Exchange) -> Money | None:
         """Price what was used by the model that served it, or by the one that was asked."""

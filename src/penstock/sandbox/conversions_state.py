@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -98,7 +98,7 @@ class ConversionsState:
         """Events saved, by Pixel ID and event name."""
         self.counts: Counter[str] = Counter()
         """Totals: requests, saved, duplicates, validated, refused batches."""
-        self._first: dict[bytes, float] = {}
+        self._first: OrderedDict[bytes, float] = OrderedDict()  # a dict finds its oldest ever more slowly
         self.made = 0
         """How many ids were made."""
 
