@@ -151,6 +151,7 @@ class _Lane:
         self._task: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._news = False
+        self._is_crowded = False
         self._known: Allowance | None = None
         self._seen_at = 0.0
 
@@ -190,7 +191,7 @@ class _Lane:
         try:
             while self._queue or self._booked or self._lessons:
                 rest = self._last + self._board.pause - self._clock.monotonic()
-                if rest > 0:
+                if rest > 0 and self._is_crowded:  # one call after the other need not wait for company
                     await self._clock.sleep(rest)
                 await self._exchange()
                 self._grant()
@@ -218,6 +219,7 @@ class _Lane:
         self._news = False
         lessons, self._lessons = self._lessons, []
         booked, batch = list(self._booked), self._take()
+        self._is_crowded = len(lessons) + len(batch) + len(self._queue) > 2
         tickets = [waiter.ticket for waiter in booked if waiter.ticket is not None]
         try:
             turn = await self._board.exchange(
