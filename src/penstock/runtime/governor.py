@@ -146,12 +146,11 @@ class _Lane:
         self._queue = FairQueue()
         self._booked: deque[Waiter] = deque()
         self._lessons: list[Lesson] = []
-        self._last = -1.0
+        self._last = self._before = -1.0
         self._batch = 4
         self._task: asyncio.Task[None] | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._news = False
-        self._is_crowded = False
         self._known: Allowance | None = None
         self._seen_at = 0.0
 
@@ -190,8 +189,9 @@ class _Lane:
     async def _work(self) -> None:
         try:
             while self._queue or self._booked or self._lessons:
-                rest = self._last + self._board.pause - self._clock.monotonic()
-                if rest > 0 and self._is_crowded:  # one call after the other need not wait for company
+                now, pause = self._clock.monotonic(), self._board.pause
+                rest = self._last + pause - now
+                if rest > 0 and now - self._before < 10 * pause:  # a lone call need not wait for company
                     await self._clock.sleep(rest)
                 await self._exchange()
                 self._grant()
@@ -219,7 +219,6 @@ class _Lane:
         self._news = False
         lessons, self._lessons = self._lessons, []
         booked, batch = list(self._booked), self._take()
-        self._is_crowded = len(lessons) + len(batch) + len(self._queue) > 2
         tickets = [waiter.ticket for waiter in booked if waiter.ticket is not None]
         try:
             turn = await self._board.exchange(
@@ -230,6 +229,7 @@ class _Lane:
                 self._queue.put_back(waiter)
             raise
         self._known = turn.allowance
+        self._before = self._last
         self._last = self._seen_at = self._clock.monotonic()
         for waiter in reversed(batch[len(turn.results) :]):
             self._queue.put_back(waiter)
