@@ -223,11 +223,7 @@ async def test_rows_that_were_added_while_the_run_was_stopped_belong_to_it(tmp_p
 async def test_a_flow_that_is_running_is_not_started_twice(tmp_path: Path) -> None:
     shop = Shop(tmp_path, many(30))
 
-    async def work(workspace: Workspace) -> None:
-        workspace.vendors.world.latency["openai"] = Latency(5.0, 0.0)
-        first = asyncio.ensure_future(shop.run(workspace))
-        while not await list_runs(workspace.store):
-            await workspace.clock.sleep(0.05)
+    async def refuse_another(workspace: Workspace) -> None:
         (row,) = await list_runs(workspace.store)
         with pytest.raises(FixError) as caught:
             await shop.run(workspace)
@@ -235,6 +231,13 @@ async def test_a_flow_that_is_running_is_not_started_twice(tmp_path: Path) -> No
         with pytest.raises(FixError) as caught:
             await workspace.retry(row.id)
         assert caught.value.code == "run.already-running"
+
+    async def work(workspace: Workspace) -> None:
+        workspace.vendors.world.latency["openai"] = Latency(5.0, 0.0)
+        first = asyncio.ensure_future(shop.run(workspace))
+        while not await list_runs(workspace.store):
+            await workspace.clock.sleep(0.05)
+        await workspace.clock.outside(refuse_another(workspace))  # the first cannot go on meanwhile
         assert (await first).exit_code == 0
 
     await in_shop(shop, work)

@@ -95,6 +95,7 @@ class Jobs:
         self._dead_after = dead_after_seconds
         self._works: dict[str, Work] = {}
         self._active: dict[str, Bridge] = {}
+        self._dropped: set[str] = set()
         self._asked: Counter[str] = Counter()
         self._guard = threading.RLock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
@@ -328,7 +329,7 @@ class Jobs:
             membership.join()
             self._membership = membership
             engine = self._open()
-            takeover = self._takeover = Takeover(engine, membership, self._active.__contains__)
+            takeover = self._takeover = Takeover(engine, membership, self._active.__contains__, self._dropped)
             takeover.clear_old_queues()
             queues = {**self._queues, takeover.own_queue: None}
             listen = list(queues) if duty == "work" else [takeover.own_queue]
@@ -372,10 +373,15 @@ class Jobs:
                 payload = {**(payload or {}), "scheduled_at": str(given[0])}
             with self._guard:
                 if self._stopping or self._loop is None or (duty == "ask" and not self._asked[job_id]):
+                    self._dropped.add(job_id)
                     raise Interrupted
+                self._dropped.discard(job_id)
                 bridge = self._active[job_id] = Bridge(self._loop, record_step)
             try:
                 return bridge.drive(job_id, work, payload)
+            except Interrupted:
+                self._dropped.add(job_id)
+                raise
             finally:
                 with self._guard:
                     if self._active.get(job_id) is bridge:

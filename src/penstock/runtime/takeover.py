@@ -19,13 +19,17 @@ _ENDED = ("SUCCESS", "ERROR")
 
 
 class Takeover:
-    """The rules of one process; `is_active` tells whether a job runs in it."""
+    """The rules of one process; `is_active` tells whether a job runs in it, `dropped` which it let go of."""
 
-    def __init__(self, engine: DbosEngine, membership: Membership, is_active: Callable[[str], bool]) -> None:
+    def __init__(
+        self, engine: DbosEngine, membership: Membership, is_active: Callable[[str], bool], dropped: set[str]
+    ) -> None:
         self._engine = engine
         self._membership = membership
         self._is_active = is_active
+        self._dropped = dropped
         self._suspects: set[str] = set()
+        self._unstarted: set[str] = set()
 
     @property
     def own_queue(self) -> str:
@@ -92,5 +96,21 @@ class Takeover:
 
     def _is_abandoned(self, row: Row) -> bool:
         if row.executor_id == self._membership.executor:
-            return not self._is_active(row.workflow_id)
+            return self._is_let_go(row.workflow_id)
         return self._membership.is_dead(Executor(row.executor_id or ""))
+
+    def _is_let_go(self, job_id: str) -> bool:
+        """Tell whether this process no longer executes a job of its own, as opposed to being about to begin it.
+
+        The engine marks a job as running before its thread begins. So a job that was not seen to be let go
+        of counts as abandoned only when it is found without a thread twice in a row, a second or more apart.
+        """
+        if self._is_active(job_id):
+            self._unstarted.discard(job_id)
+            return False
+        if job_id in self._dropped or job_id in self._unstarted:
+            self._dropped.discard(job_id)  # its next start is on its way
+            self._unstarted.discard(job_id)
+            return True
+        self._unstarted.add(job_id)
+        return False
