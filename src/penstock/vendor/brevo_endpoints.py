@@ -44,6 +44,7 @@ FAMILIES: dict[str, Family] = {
     "imports": Family(((100, _HOUR),)),
     "event-reads": Family(((100, _HOUR),)),
     "rest": Family(((100, _HOUR),)),
+    "templates": Family(((300, _HOUR),)),
 }
 
 _PAGING = frozenset({"limit", "offset", "sort"})
@@ -79,4 +80,32 @@ ENDPOINTS: dict[str, Endpoint] = {
         query=_PAGING | {"contact_id", "event_name", "startDate", "endDate"},
         collection="events",
     ),
+    "senders.list": Endpoint("GET", "/senders", "rest", collection="senders"),
+    "campaigns.list": Endpoint(
+        "GET",
+        "/emailCampaigns",
+        "rest",
+        query=_PAGING | {"type", "status", "statistics", "startDate", "endDate", "excludeHtmlContent"},
+        collection="campaigns",
+    ),
+    "campaigns.create": Endpoint("POST", "/emailCampaigns", "rest", good=(201,), retry="unsent"),
+    "campaigns.get": Endpoint(
+        "GET", "/emailCampaigns/{id}", "rest", query=frozenset({"statistics", "excludeHtmlContent"})
+    ),
+    "campaigns.update": Endpoint("PUT", "/emailCampaigns/{id}", "rest", good=(204,)),
+    "campaigns.send": Endpoint("POST", "/emailCampaigns/{id}/sendNow", "rest", good=(204,), retry="unsent"),
+    "campaigns.test": Endpoint("POST", "/emailCampaigns/{id}/sendTest", "rest", good=(204,), retry="unsent"),
+    "campaigns.status": Endpoint("PUT", "/emailCampaigns/{id}/status", "rest", good=(204,)),
+    "campaigns.result": Endpoint("GET", "/emailCampaigns/{id}/abTestCampaignResult", "rest"),
+    "images.upload": Endpoint("POST", "/emailCampaigns/images", "rest", good=(201,), retry="unsent"),
+    "templates.list": Endpoint(
+        "GET", "/smtp/templates", "templates", query=_PAGING | {"templateStatus"}, collection="templates"
+    ),
+    "templates.create": Endpoint("POST", "/smtp/templates", "templates", good=(201,), retry="unsent"),
+    "templates.get": Endpoint("GET", "/smtp/templates/{id}", "templates"),
+    "templates.update": Endpoint("PUT", "/smtp/templates/{id}", "templates", good=(204,)),
+    "templates.preview": Endpoint("POST", "/smtp/template/preview", "templates"),
+    "lists.list": Endpoint("GET", "/contacts/lists", "contacts", query=_PAGING, collection="lists"),
+    "lists.get": Endpoint("GET", "/contacts/lists/{id}", "contacts"),
+    "segments.list": Endpoint("GET", "/contacts/segments", "contacts", query=_PAGING, collection="segments"),
 }
