@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from penstock.base.clock import Clock
 from penstock.base.errors import ThrottledError, UnavailableError
 from penstock.vendor.brevo import Brevo, BrevoReply, QueryValue, RateState
@@ -61,6 +63,16 @@ class Bucket:
         return missing / self.rate if self._renewal is None else self._renewal
 
 
+class Headroom(msgspec.Struct, frozen=True):
+    """What is left of one group: `stated` by Brevo's headers, else assumed from the published limits."""
+
+    limit: float
+    left: float
+    seconds: float
+    """The period of the limit."""
+    stated: bool
+
+
 class Meter:
     """Lets calls of one group pass at the allowed pace, in order of arrival."""
 
@@ -72,6 +84,7 @@ class Meter:
         self._answered = asyncio.Event()
         self._held_until = 0.0
         self._refilled = clock.monotonic()
+        self._stated: RateState | None = None
         self._start_from(limits)
 
     def _start_from(self, limits: tuple[tuple[int, int], ...]) -> None:
@@ -98,7 +111,16 @@ class Meter:
         self._in_flight -= 1
         self._answered.set()
         if rate is not None:
+            self._stated = rate
             self._learn(rate)
+
+    def headroom(self) -> Headroom:
+        """Return what is left of the first limit: as Brevo stated it last, else as published."""
+        if self._stated is not None:
+            seconds = self._buckets[self._which(self._stated)].period
+            return Headroom(self._stated.limit, self._stated.remaining, seconds, stated=True)
+        bucket = self._buckets[0]
+        return Headroom(bucket.limit, bucket.limit, bucket.period, stated=False)
 
     @property
     def is_hourly(self) -> bool:
@@ -164,6 +186,10 @@ class BrevoCaller:
         self._client = client
         self._meters = {name: Meter(family.limits, clock) for name, family in FAMILIES.items()}
 
+    def headroom(self) -> dict[str, Headroom]:
+        """Return what is left of each group of endpoints, as far as this process knows."""
+        return {name: meter.headroom() for name, meter in self._meters.items()}
+
     def rate_of(self, operation: str) -> float:
         """Return the calls per second that `operation` can keep up."""
         return self._meters[ENDPOINTS[operation].family].rate
@@ -180,7 +206,7 @@ class BrevoCaller:
         """Call an endpoint and repeat it while that is safe; raises the last error.
 
         For an endpoint that must not be repeated, an `UnavailableError` with `sent` True means
-        that the outcome is unknown.
+        that the outcome is unknown. One with the class `never` is asked exactly once.
         """
         endpoint = ENDPOINTS[operation]
         meter = self._meters[endpoint.family]
@@ -193,7 +219,7 @@ class BrevoCaller:
                 rate = reply.rate
             except ThrottledError as error:
                 throttled += 1
-                if throttled >= THROTTLED_ATTEMPTS:
+                if throttled >= THROTTLED_ATTEMPTS or endpoint.retry == "never":
                     raise
                 meter.hold(self._wait_when_throttled(error, throttled, is_exact=meter.is_hourly))
                 continue
@@ -230,4 +256,6 @@ class BrevoCaller:
 
 
 def _may_repeat(endpoint: Endpoint, error: UnavailableError) -> bool:
+    if endpoint.retry == "never":
+        return False
     return endpoint.retry == "safe" or not error.sent or error.code == "brevo.in-process"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
@@ -63,6 +64,8 @@ class BrevoReply(msgspec.Struct, frozen=True):
     status: int
     content: Any
     rate: RateState | None = None
+    date: float | None = None
+    """When Brevo answered by its own clock, in seconds since 1970."""
 
 
 class Brevo:
@@ -177,7 +180,14 @@ def read_reply(operation: str, endpoint: Endpoint, reply: Reply) -> BrevoReply:
         _check_collection(operation, endpoint.collection, content)
     elif endpoint.method == "GET" and not isinstance(content, dict):
         _raise_shape(operation, reply.status)
-    return BrevoReply(reply.status, content, read_rate(reply.headers))
+    return BrevoReply(reply.status, content, read_rate(reply.headers), _read_date(reply.headers))
+
+
+def _read_date(headers: Mapping[str, str]) -> float | None:
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except ValueError:
+        return None
 
 
 def _check_collection(operation: str, name: str, content: Any) -> None:

@@ -9,8 +9,9 @@ from typing import Literal
 
 import msgspec
 
-Retry = Literal["unsent", "safe"]
-"""`unsent`: repeat only what provably was not done (not connected, refused as too fast).
+Retry = Literal["never", "unsent", "safe"]
+"""`never`: asked once, whatever comes back; only what never left this machine is asked again.
+`unsent`: repeat only what provably was not done (not connected, refused as too fast).
 `safe`: the same request twice leaves the same state, so timeouts and server errors are repeated too."""
 
 
@@ -48,6 +49,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 _PAGING = frozenset({"limit", "offset", "sort"})
+_CHANGES = _PAGING | {"modifiedSince", "createdSince"}
 
 ENDPOINTS: dict[str, Endpoint] = {
     "account.get": Endpoint("GET", "/account", "rest"),
@@ -93,8 +95,8 @@ ENDPOINTS: dict[str, Endpoint] = {
         "GET", "/emailCampaigns/{id}", "rest", query=frozenset({"statistics", "excludeHtmlContent"})
     ),
     "campaigns.update": Endpoint("PUT", "/emailCampaigns/{id}", "rest", good=(204,)),
-    "campaigns.send": Endpoint("POST", "/emailCampaigns/{id}/sendNow", "rest", good=(204,), retry="unsent"),
-    "campaigns.test": Endpoint("POST", "/emailCampaigns/{id}/sendTest", "rest", good=(204,), retry="unsent"),
+    "campaigns.send": Endpoint("POST", "/emailCampaigns/{id}/sendNow", "rest", good=(204,), retry="never"),
+    "campaigns.test": Endpoint("POST", "/emailCampaigns/{id}/sendTest", "rest", good=(204,), retry="never"),
     "campaigns.status": Endpoint("PUT", "/emailCampaigns/{id}/status", "rest", good=(204,)),
     "campaigns.result": Endpoint("GET", "/emailCampaigns/{id}/abTestCampaignResult", "rest"),
     "images.upload": Endpoint("POST", "/emailCampaigns/images", "rest", good=(201,), retry="unsent"),
@@ -108,4 +110,19 @@ ENDPOINTS: dict[str, Endpoint] = {
     "lists.list": Endpoint("GET", "/contacts/lists", "contacts", query=_PAGING, collection="lists"),
     "lists.get": Endpoint("GET", "/contacts/lists/{id}", "contacts"),
     "segments.list": Endpoint("GET", "/contacts/segments", "contacts", query=_PAGING, collection="segments"),
+    "lists.contacts": Endpoint(
+        "GET",
+        "/contacts/lists/{id}/contacts",
+        "contacts",
+        query=_PAGING | {"modifiedSince"},
+        collection="contacts",
+    ),
+    "consent-groups.list": Endpoint(
+        "GET", "/contacts/consent-groups", "contacts", query=_PAGING, collection="consentGroups"
+    ),
+    "orders.list": Endpoint("GET", "/orders", "rest", query=_CHANGES, collection="orders"),
+    "products.list": Endpoint("GET", "/products", "rest", query=_CHANGES, collection="products"),
+    "categories.list": Endpoint("GET", "/categories", "rest", query=_CHANGES, collection="categories"),
+    "ecommerce.currency": Endpoint("GET", "/ecommerce/config/displayCurrency", "rest"),
+    "webhooks.list": Endpoint("GET", "/webhooks", "rest", query=frozenset({"type", "sort"}), collection="webhooks"),
 }

@@ -14,7 +14,7 @@ from penstock.base.errors import (
     UnavailableError,
 )
 from penstock.vendor.brevo import Brevo, RateState, read_rate, read_reply
-from penstock.vendor.brevo_endpoints import ENDPOINTS, FAMILIES
+from penstock.vendor.brevo_endpoints import ENDPOINTS
 from penstock.vendor.http import Http, Reply
 
 KEY = "xkeysib-0123456789abcdef"
@@ -239,9 +239,3 @@ async def test_a_report_at_an_open_address_is_not_fetched():
     with pytest.raises(UnavailableError, match="not https"):
         await Brevo(http, KEY).download("http://169.254.169.254/latest")
     await http.close()
-
-
-def test_every_endpoint_belongs_to_a_known_family_and_writes_that_make_something_twice_are_not_repeated():
-    assert {endpoint.family for endpoint in ENDPOINTS.values()} == set(FAMILIES)
-    unsafe = {name for name, endpoint in ENDPOINTS.items() if endpoint.retry == "unsent"}
-    assert unsafe == {"events.create", "folders.create", "lists.create"}
