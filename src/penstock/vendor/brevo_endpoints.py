@@ -41,9 +41,14 @@ _SECOND, _HOUR = 1, 3600
 FAMILIES: dict[str, Family] = {
     "contacts": Family(((10, _SECOND), (36_000, _HOUR))),
     "events": Family(((10, _SECOND), (36_000, _HOUR))),
-    # The rate guide has no row for these three: each starts at the remainder's limit and learns from its own headers.
+    "orders": Family(((5, _SECOND), (18_000, _HOUR))),
+    "products": Family(((2, _SECOND), (7_200, _HOUR))),
+    # The rate guide has no row for these: each starts at the remainder's limit and learns from its own headers.
     "imports": Family(((100, _HOUR),)),
     "event-reads": Family(((100, _HOUR),)),
+    "event-batches": Family(((100, _HOUR),)),
+    "order-batches": Family(((100, _HOUR),)),
+    "product-batches": Family(((100, _HOUR),)),
     "rest": Family(((100, _HOUR),)),
     "templates": Family(((300, _HOUR),)),
 }
@@ -73,8 +78,16 @@ ENDPOINTS: dict[str, Endpoint] = {
     "folders.create": Endpoint("POST", "/contacts/folders", "contacts", good=(201,), retry="unsent"),
     "folders.lists": Endpoint("GET", "/contacts/folders/{id}/lists", "contacts", query=_PAGING, collection="lists"),
     "lists.create": Endpoint("POST", "/contacts/lists", "contacts", good=(201,), retry="unsent"),
+    "lists.add": Endpoint("POST", "/contacts/lists/{id}/contacts/add", "contacts", good=(200, 201)),
+    "lists.remove": Endpoint("POST", "/contacts/lists/{id}/contacts/remove", "contacts", good=(200, 201)),
+    "processes.list": Endpoint("GET", "/processes", "rest", query=_PAGING, collection="processes"),
     "processes.get": Endpoint("GET", "/processes/{id}", "rest"),
     "events.create": Endpoint("POST", "/events", "events", good=(200, 202, 204), retry="unsent"),
+    "events.batch": Endpoint("POST", "/events/batch", "event-batches", good=(202, 207), retry="unsent"),
+    "orders.status": Endpoint("POST", "/orders/status", "orders", good=(200, 204)),
+    "orders.batch": Endpoint("POST", "/orders/status/batch", "order-batches", good=(202,)),
+    "products.create": Endpoint("POST", "/products", "products", good=(200, 201, 204)),
+    "products.batch": Endpoint("POST", "/products/batch", "product-batches", good=(200, 201, 204)),
     "events.list": Endpoint(
         "GET",
         "/events",
