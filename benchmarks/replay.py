@@ -60,7 +60,7 @@ async def main(folder, url):
     cpu = wall = 0.0
     read = 0
     async with Workspace.open(folder, overrides={"sandbox": True, "sandbox-url": url}) as workspace:
-        caller, choice = workspace.caller, workspace.choose_model()
+        caller, choice = workspace.caller, workspace.flows.choose_model()
         with (folder / "feedback.csv").open(encoding="utf-8") as file:
             rows = csv.DictReader(file)
             while page := [row["text"] for _, row in zip(range(500), rows)]:

@@ -7,31 +7,20 @@ async with Workspace.open(Path("."), overrides={"sandbox": True}) as workspace:
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from penstock.base.clock import Clock, SystemClock
-from penstock.base.errors import FixError, FlowError, InputError, SettingsError
+from penstock.base.errors import SettingsError
 from penstock.base.settings import Settings
-from penstock.base.types import Finding, Sink, to_money
-from penstock.calls import CallOptions, Operations
-from penstock.ends import fill_sandbox, open_sink, open_source
-from penstock.flows.bench import Bench
-from penstock.flows.collect import choose_road
+from penstock.base.types import Finding, to_money
+from penstock.calls import Operations
+from penstock.flow_runs import FlowRuns
 from penstock.flows.engine import Report, Run
-from penstock.flows.jobs import QUEUE, JobPages
-from penstock.flows.kept import RunRow
-from penstock.flows.letters import LettersSource
-from penstock.flows.model import Flow, load_flow
-from penstock.flows.pages import PAGES_AHEAD, PageWorker
-from penstock.flows.plan import Plan, Planner
-from penstock.flows.sample import check_samples, kinds_of, read_samples
-from penstock.flows.state import FlowState, list_runs
-from penstock.operations.declare import ModelChoice
+from penstock.flows.plan import Plan
 from penstock.operations.files import ANY_PATH
 from penstock.runtime import checks
 from penstock.runtime.answers import Answers
@@ -39,27 +28,18 @@ from penstock.runtime.batches import Batches
 from penstock.runtime.call import Caller
 from penstock.runtime.corrections import Corrections
 from penstock.runtime.endpoint_check import label_of
-from penstock.runtime.governor import Governor, Pool
-from penstock.runtime.jobs import Jobs
+from penstock.runtime.governor import Governor
 from penstock.runtime.ledger import Ledger
-from penstock.runtime.modes import Ways
 from penstock.runtime.progress import Progress
 from penstock.runtime.quota import Board, PostgresBoard, SqliteBoard
-from penstock.runtime.radar import check_alive, describe_end, is_vendor
 from penstock.runtime.refusals import Refusals
-from penstock.runtime.store import Store
-from penstock.runtime.workers import Duty
+from penstock.runtime.store import Store, is_server
 from penstock.upkeep import Upkeep
-from penstock.vendor.models import Catalogue, Kind, Limits, load_catalogue
+from penstock.vendor.models import Catalogue, Limits, load_catalogue
 from penstock.vendors import Vendors
 
 if TYPE_CHECKING:
     from penstock.deliveries import Deliveries
-
-SOURCE_CHANGED = ("files.changed", "sql.changed", "brevo.bad-cursor", "source.shrunk")
-"""Why an interrupted run cannot go on where it was: a new one begins, in which what is held costs nothing."""
-KEEP_JOBS_SECONDS = 7 * 86_400.0
-"""Finished pages are forgotten after this; what they came to stays in the store."""
 
 
 class Recovered(NamedTuple):
@@ -78,8 +58,6 @@ class Workspace:
         self.store = store
         self.recovered = Recovered(0)
         self._closing = closing
-        self._pages: JobPages | None = None
-        self._running: set[str] = set()
         self.catalogue: Catalogue
         self.ledger: Ledger
         self.answers: Answers
@@ -88,6 +66,7 @@ class Workspace:
         self.caller: Caller
         self.batches: Batches
         self.operations: Operations
+        self.flows: FlowRuns
         self.upkeep: Upkeep
         self.vendors: Vendors
 
@@ -146,6 +125,18 @@ class Workspace:
         fetch = self.vendors.fetch_file
         self.operations = Operations(self.caller, self.vendors.book, self.clock, fetch=fetch, files=ANY_PATH)
         self._closing.push_async_callback(self.operations.close)
+        self.flows = FlowRuns(
+            store=self.store,
+            clock=self.clock,
+            settings=self.settings,
+            vendors=self.vendors,
+            operations=self.operations,
+            ledger=self.ledger,
+            governor=self.governor,
+            batches=self.batches,
+            jobs_place=str(self.settings.get("database-url")) if self.is_shared else self._beside("jobs"),
+            closing=self._closing,
+        )
 
     def _models_file(self) -> Path | None:
         path = self.folder / "models.toml"
@@ -175,67 +166,17 @@ class Workspace:
         """Return the limits that are assumed until a reply states them."""
         return self.catalogue.start_limits(model, str(self.settings.get("openai.tier")))
 
-    def choose_model(self, flow: Flow | None = None, kind: Kind = "chat") -> ModelChoice:
-        """Return the model that answers, and over which connection: the flow's own, else those of the settings.
-
-        A connection named on the command line stands over the flow's. A flow's model answers texts, and what it is for.
-        """
-        wished = self.settings.resolve("connection")
-        own = flow.connection if flow and wished.origin != "command line" else None
-        model = flow.model if flow else None
-        if kind != "chat" and model and self.catalogue.find(model).kind != kind:
-            model = None
-        return self.operations.choose(kind, CallOptions(connection=own, model=model))
-
-    @asynccontextmanager
-    async def open_bench(self, flow: Flow) -> AsyncIterator[Bench]:
-        """Open the source, joins and sinks of a flow; they are closed at the end of the block."""
-        async with AsyncExitStack() as closing:
-            yield await self._open_bench(flow, closing.push_async_callback)
-
-    async def _open_bench(self, flow: Flow, at_end: Callable[[Callable[[], Awaitable[None]]], Any]) -> Bench:
-        vendors = self.vendors
-        joins = {
-            join.name: await open_source(vendors, flow, join.kind, join.options, "join", join.name)
-            for join in flow.joins
-        }
-        source = await open_source(vendors, flow, flow.source_kind, flow.source_options, "source")
-        if vendors.account is not None and not vendors.account.contacts:
-            await fill_sandbox(vendors.account, flow, source)
-        sinks = [(target, await open_sink(vendors, flow, target, self.store)) for target in flow.targets]
-        for opened in (source, *joins.values()):
-            at_end(opened.close)
-        for sink in [sink for _, sink in sinks if isinstance(sink, Sink)]:
-            at_end(sink.close)
-        return Bench(
-            clock=self.clock,
-            caller=self.caller,
-            choice=self.choose_model(flow),
-            others={
-                kind: self.choose_model(flow, kind) for kind in {step.operation.kind for step in flow.steps} - {"chat"}
-            },
-            source=source,
-            joins=joins,
-            sinks=sinks,
-            ways=Ways(self.caller, self._is_openai),
-            in_flight=int(self.settings.get("in-flight")),
-            limits=self.start_limits(self.choose_model(flow).model.id),
-            fetch=self.vendors.fetch_file,
-        )
-
-    def _is_openai(self, connection: str) -> bool:
-        """Tell whether OpenAI itself answers over a connection, with its batches and service tiers."""
-        kind = self.vendors.book.find_for_calls(connection).kind
-        return kind == "openai" and (self.vendors.is_sandbox or is_vendor(self.caller.connection(connection).host))
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes may work on the same runs: on PostgreSQL only."""
+        return is_server(str(self.settings.get("database-url") or ""))
 
     async def plan(self, path: Path, *, by: str | None = None) -> Plan:
         """Return what `run` would do and cost, by each way to buy; calls nothing that costs, writes nothing.
 
         `by` is a deadline such as `24h`, instead of the flow's own.
         """
-        flow = load_flow(path)
-        async with self.open_bench(flow) as bench:
-            return await Planner(flow, bench, self.clock.new_id("plan"), by or "").make()
+        return await self.flows.plan(path, by=by)
 
     async def run(
         self,
@@ -247,24 +188,10 @@ class Workspace:
         listen: Callable[[Progress], None] | None = None,
         started: Callable[[Run], None] | None = None,
     ) -> Report:
-        """Run a flow, or go on with its unfinished run.
-
-        `budget` is in dollars for this run. `by` is a deadline such as `24h` instead of the flow's own: the
-        cheapest way that meets it is taken. `apply_schema` creates missing Brevo attributes.
-        `listen` gets the progress, `started` the run itself, which `stop` ends softly.
-        """
-        flow = load_flow(path)
-        async with self.open_bench(flow) as bench:
-            await self._check_first(flow, bench, apply_schema)
-            unfinished = await self._unfinished(flow)
-            if unfinished is not None and unfinished.is_of(flow, bench.source):
-                bench.road = await choose_road(flow, bench, unfinished.id, by, self.batches)
-                report = await self._execute(flow, bench, unfinished.id, budget, listen, started)
-                if report.problem is None or report.problem.code not in SOURCE_CHANGED:
-                    return report
-            run_id = self.clock.new_id("run")
-            bench.road = await choose_road(flow, bench, run_id, by, self.batches)
-            return await self._execute(flow, bench, run_id, budget, listen, started)
+        """Run a flow, or go on with its unfinished run: see `FlowRuns.run`."""
+        return await self.flows.run(
+            path, budget=budget, by=by, apply_schema=apply_schema, listen=listen, started=started
+        )
 
     async def retry(
         self,
@@ -275,114 +202,7 @@ class Workspace:
         started: Callable[[Run], None] | None = None,
     ) -> Report:
         """Run the flow again over the records of a run that failed, with the flow file and settings of today."""
-        rows = await list_runs(self.store, run=run_id, limit=1)
-        if not rows:
-            raise InputError(f"there is no run {run_id}", code="run.unknown", hint="`penstock runs list` shows them.")
-        flow = load_flow(Path(rows[0].path))
-        async with self.open_bench(flow) as bench:
-            bench.source = LettersSource(self.store, run_id)
-            await self._check_first(flow, bench, False)
-            await self._unfinished(flow)
-            new_run = self.clock.new_id("run")
-            bench.road = await choose_road(flow, bench, new_run, None, self.batches)
-            await FlowState(self.store, flow.name).plan_failed_effects(run_id, new_run, self.clock.now())
-            return await self._execute(flow, bench, new_run, budget, listen, started)
-
-    async def _execute(
-        self,
-        flow: Flow,
-        bench: Bench,
-        run_id: str,
-        budget: float | None,
-        listen: Callable[[Progress], None] | None,
-        started: Callable[[Run], None] | None,
-    ) -> Report:
-        limit = budget if budget is not None else flow.budget
-        if limit is not None:
-            self.ledger.budgets[f"run:{run_id}"] = to_money(limit)
-        progress = Progress(self.clock, run_id, budget=self.ledger.budgets.get(f"run:{run_id}"))
-        progress.total = await bench.source.count()
-        progress.headroom = lambda: self._describe_quota(bench.choice)
-        if listen is not None:
-            listen(progress)
-        if flow.steps:
-            self._check_model(bench.choice, progress)
-        pages = await self._start_jobs(duty="work" if self.is_shared else "ask")
-        run = Run(flow, bench, run_id, progress, pages)
-        if started is not None:
-            started(run)
-        self._running.add(run_id)
-        try:
-            return await run.execute()
-        finally:
-            self._running.discard(run_id)
-
-    def _check_model(self, choice: ModelChoice, progress: Progress) -> None:
-        """Raise `FixError` when the model is shut down; say so when it will be, or stands for another."""
-        if choice.model.shutdown is None and not choice.instead_of:
-            return
-        client, now = self.caller.connection(choice.connection), self.clock.now()
-        check_alive(choice.model, client, now)
-        if end := describe_end(choice.model, client, now, choice.instead_of):
-            progress.tell(end)
-
-    def _describe_quota(self, choice: ModelChoice) -> str:
-        """Say how much of the quota is in use, and whether the vendor holds everybody back."""
-        client = self.caller.connections.get(choice.connection)
-        if client is None:
-            return ""
-        state = self.governor.headroom(Pool(client.quota_account, choice.model.id))
-        if state.get("held_seconds"):
-            return f"held for {state['held_seconds']:.0f} s"
-        used = state.get("used")
-        return "" if used is None else f"{min(used, 1.0):.0%} of quota"  # a saved-up burst is more
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether several processes may work on the same runs: on PostgreSQL only."""
-        return str(self.settings.get("database-url") or "").startswith(("postgresql://", "postgres://"))
-
-    async def _start_jobs(self, duty: Duty) -> JobPages:
-        """Begin to work on pages as durable jobs; raises `StoppedError` when another process holds the file."""
-        if self._pages is None:
-            database = str(self.settings.get("database-url")) if self.is_shared else self._beside("jobs")
-            jobs = Jobs(database, self.clock, str(self.settings.get("worker")), queues={QUEUE: PAGES_AHEAD})
-            self._pages = JobPages(jobs, is_shared=self.is_shared, open_worker=self._open_worker)
-            await jobs.start(duty=duty)
-            self._closing.push_async_callback(jobs.stop)
-            await jobs.forget_finished(KEEP_JOBS_SECONDS)
-        return self._pages
-
-    async def _open_worker(self, run_id: str) -> PageWorker:
-        """Wire what is needed to work on pages of a run that another process started."""
-        rows = await list_runs(self.store, run=run_id, limit=1)
-        if not rows:
-            raise InputError(f"there is no run {run_id}", code="run.unknown")
-        flow = load_flow(Path(rows[0].path))
-        if flow.hash != rows[0].definition_hash:
-            raise FlowError(
-                "the flow file differs from the one that the run was started with",
-                code="flow.changed",
-                where=rows[0].path,
-                hint="Deploy the same files to every worker, then run the command again.",
-            )
-        bench = await self._closing.enter_async_context(self.open_bench(flow))
-        kind, _, retried = rows[0].source.partition(":")
-        if kind == LettersSource.KIND:
-            bench.source = LettersSource(self.store, retried)
-        bench.road = await choose_road(flow, bench, run_id, None, self.batches)
-        return PageWorker(flow, bench, run_id, Progress(self.clock, run_id))
-
-    async def serve_worker(self, stop: asyncio.Event) -> None:
-        """Work on pages of other processes' runs until `stop` is set; PostgreSQL only."""
-        if not self.is_shared:
-            raise SettingsError(
-                "workers share a PostgreSQL database, and none is set",
-                code="settings.missing",
-                hint="export PENSTOCK_DATABASE_URL=postgresql://user:password@host/database",
-            )
-        await self._start_jobs(duty="work")
-        await stop.wait()
+        return await self.flows.retry(run_id, budget=budget, listen=listen, started=started)
 
     async def check(self) -> list[Finding]:
         """Look at store, calls, model and every vendor that is set up; changes nothing, costs nothing."""
@@ -414,36 +234,3 @@ class Workspace:
         rows = await self.store.read("answers_of_owner", owner=owner)
         keys = [bytes.fromhex(part) for row in rows for part in str(row[0]).split(",") if part]
         return await self.answers.forget(keys)
-
-    async def _unfinished(self, flow: Flow) -> RunRow | None:
-        """Return the run of the flow that can go on; raises `FixError` when a living process is at it."""
-        unfinished = await FlowState(self.store, flow.name).unfinished_run()
-        if unfinished is None:
-            return None
-        alive = {row[0] for row in await self.store.read("open_sessions")}
-        is_alive = unfinished.session in alive - {self.store.session} or unfinished.id in self._running
-        if unfinished.state == "running" and is_alive:
-            raise FixError(
-                f"the flow {flow.name} is already running (run {unfinished.id})",
-                code="run.already-running",
-                hint="Wait for it, or stop that process; then run the same command again.",
-            )
-        return unfinished
-
-    async def _check_first(self, flow: Flow, bench: Bench, apply_schema: bool) -> None:
-        samples = await read_samples(flow, bench.source, bench.joins)
-        check_samples(flow, samples)
-        for target, sink in bench.sinks:
-            kinds = kinds_of(target, samples)
-            create = getattr(sink, "create_missing", None)
-            if apply_schema and create is not None:
-                await create(kinds)
-            bad = [finding for finding in await sink.check(kinds) if finding.verdict == "fail"]
-            if bad:
-                more = f" (and {len(bad) - 1} more: `penstock plan` lists them)" if len(bad) > 1 else ""
-                raise FlowError(
-                    f"{sink.describe()}: {bad[0].message}{more}",
-                    code="sink.does-not-fit",
-                    where=str(flow.path),
-                    hint=bad[0].fix,
-                )

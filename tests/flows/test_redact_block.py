@@ -23,7 +23,7 @@ async def sent(folder: Path, steps: list[dict[str, Any]], **flow: Any) -> list[s
     async def work(workspace: Any) -> None:
         shop.write()
         loaded = load_flow(shop.path)
-        async with workspace.open_bench(loaded) as bench:
+        async with workspace.flows.open_bench(loaded) as bench:
             judge = Judge(loaded, FlowState(workspace.store, loaded.name), bench, "run_x")
             async for page in bench.source.pages():
                 found = await judge.sort(page.records, Repeats())

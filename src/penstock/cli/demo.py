@@ -169,7 +169,7 @@ class _Story:
 
     def _look_at_quota(self, _snapshot: Snapshot) -> None:
         workspace = self.workspace
-        choice = workspace.choose_model()
+        choice = workspace.flows.choose_model()
         pool = Pool(workspace.caller.connection(choice.connection).quota_account, choice.model.id)
         for name, part in workspace.governor.headroom(pool)["limits"].items():
             used = 1 - float(part["left"]) / float(part["limit"])

@@ -309,6 +309,6 @@ def worker(given: Given) -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             render.note(f"Working as {workspace.settings.get('worker')}; Ctrl-C ends after the pages under way.")
-            await workspace.serve_worker(stop)
+            await workspace.flows.serve_worker(stop)
 
     run_async(work)

@@ -307,13 +307,18 @@ def _deliver(pairs: list[tuple[_Job, Any]]) -> None:
             job.orphan(result)
 
 
+def is_server(database: str) -> bool:
+    """Tell whether a database is a PostgreSQL server, which several processes share, and not a file."""
+    return database.startswith(("postgresql://", "postgres://"))
+
+
 def _connector(database: Path | str) -> tuple[Callable[[], Connection], str]:
     """Return how to connect, and the name of the place for people.
 
     Raises `FixError` for an address that is neither a file nor a PostgreSQL URL.
     """
     text = str(database)
-    if text.startswith(("postgresql://", "postgres://")):
+    if is_server(text):
         from penstock.runtime.postgres_dialect import PostgresConnection, check_url
 
         place = check_url(text)
