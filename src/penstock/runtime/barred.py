@@ -70,12 +70,22 @@ def find_barred(tx: Tx, identifiers: Iterable[str]) -> dict[str, Reason]:
     return {name: reason for mark, reason in rows for name in marks[bytes(mark)]}
 
 
-def write_bars(tx: Tx, items: Sequence[Bar]) -> list[None]:
-    """Write or lift bars; the first makes the salt."""
+def mark_people(tx: Tx, identifiers: Iterable[str]) -> list[bytes]:
+    """Return the hashes that stand for identifiers in this store; the first makes the salt."""
     tx.run("make_salt", {"name": _SALT, "salt": secure_bytes(32)})
     salt = bytes(tx.fetch("salt", {"of": _SALT})[0][0])
+    return [_mark(salt, one) for one in identifiers]
+
+
+def write_marks(tx: Tx, marks: Iterable[bytes], reason: Reason, at: float) -> None:
+    """Bar people of whom only the hash is known."""
+    tx.run_many("bar", [{"mark": mark, "reason": reason, "at": at} for mark in marks])
+
+
+def write_bars(tx: Tx, items: Sequence[Bar]) -> list[None]:
+    """Write or lift bars."""
     for item in items:
-        rows = [{"mark": _mark(salt, one), "reason": item.reason} for one in item.identifiers]
+        rows = [{"mark": mark, "reason": item.reason} for mark in mark_people(tx, item.identifiers)]
         if item.lift:
             tx.run_many("unbar", rows)
         else:

@@ -58,13 +58,15 @@ class Inbox:
         self._handlers[vendor, type] = handle
         self._came.set()
 
-    async def put(self, vendor: str, message: str, type: str, body: bytes) -> bool:
+    async def put(self, vendor: str, message: str, type: str, body: bytes, *, urgent: bool = False) -> bool:
         """Keep a message; returns once it is on disk, False when it was kept before.
 
-        Raises `StoppedError` or `FixError` when it cannot be kept.
+        An urgent one is handled before everything that waits. Raises `StoppedError` or `FixError`
+        when it cannot be kept.
         """
         row = {"id": self._store.next_number(), "vendor": vendor, "message": message, "type": type, "body": body}
-        is_new = await self._store.batch(_put, {**row, "at": self._clock.now()})
+        now = self._clock.now()
+        is_new = await self._store.batch(_put, {**row, "due_at": 0.0 if urgent else now, "at": now})
         self._came.set()
         return is_new
 

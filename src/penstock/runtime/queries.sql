@@ -275,7 +275,7 @@ delete from replies where at < :before;
 
 -- name: put_message
 insert into inbox (id, vendor, message, type, body, state, due_at, at)
-values (:id, :vendor, :message, :type, :body, 'waiting', :at, :at)
+values (:id, :vendor, :message, :type, :body, 'waiting', :due_at, :at)
 on conflict (message, vendor) do nothing;
 
 -- name: due_messages
