@@ -138,4 +138,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "categories.list": Endpoint("GET", "/categories", "rest", query=_CHANGES, collection="categories"),
     "ecommerce.currency": Endpoint("GET", "/ecommerce/config/displayCurrency", "rest"),
     "webhooks.list": Endpoint("GET", "/webhooks", "rest", query=frozenset({"type", "sort"}), collection="webhooks"),
+    "webhooks.create": Endpoint("POST", "/webhooks", "rest", good=(201,), retry="unsent"),
+    "webhooks.update": Endpoint("PUT", "/webhooks/{id}", "rest", good=(204,)),
+    "webhooks.delete": Endpoint("DELETE", "/webhooks/{id}", "rest", good=(204,)),
 }
