@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.base.errors import PenstockError
 from penstock.base.types import Usage
-from penstock.features import sentiment
+from penstock.features import rubric, sentiment
 from penstock.operations.declare import ModelChoice
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.refusals import refused_parameter
@@ -62,10 +62,10 @@ def judge_as(
 ) -> dict[str, Any]:
     """A Decisions object for the questions of analyze-sentiment."""
     rest = (1 - sure) / 4
-    chances = [{"value": name, "probability": sure if name == label else rest} for name in sentiment.LABELS]
+    chances = [{"value": name, "probability": sure if name == label else rest} for name in rubric.LABELS]
     steps = [
         {"label": name, "value": place, "probability": chance}
-        for place, ((_, name, _), chance) in enumerate(zip(sentiment.ANCHORS, levels, strict=True))
+        for place, ((_, name, _), chance) in enumerate(zip(rubric.ANCHORS, levels, strict=True))
     ]
     said = topics or {}
     return {

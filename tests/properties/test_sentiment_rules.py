@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from fake_asker import answer, judge_as
 from penstock.base.errors import OutputError
-from penstock.features import sentiment
+from penstock.features import rubric, sentiment
 from penstock.features.summary import summarize_feedback
 
 DAY = 86_400.0
-LABELS = st.sampled_from(list(sentiment.LABELS))
+LABELS = st.sampled_from(list(rubric.LABELS))
 UNIT = st.floats(0, 1)
 WEIGHTS = st.lists(st.floats(0.01, 1), min_size=5, max_size=5)
 

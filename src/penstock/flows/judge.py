@@ -19,7 +19,7 @@ from penstock.flows.roads import Later, Road
 from penstock.flows.slots import Slots
 from penstock.flows.state import FlowState
 from penstock.flows.work import Purchases, Sorted, Wanted, Work, fold_key, to_time
-from penstock.operations.declare import Fields, ModelChoice
+from penstock.operations.declare import Fields, ModelChoice, Operation
 from penstock.runtime.ask import Answer, Ask
 from penstock.runtime.steps import as_penstock_error
 from penstock.runtime.vectors import Held
@@ -176,7 +176,7 @@ class Judge:
         choice = self._choice_for(step)
         head = (step.operation.name, step.operation.version, choice.model.id, choice.tier, choice.has_decisions)
         digest.update(repr(head).encode())
-        digest.update(_encode(given.__dict__))
+        digest.update(_encode(_without_defaults(step.operation, given)))
         return digest.digest()
 
     def _keep(self, work: Work, step: Step, output: dict[str, Any]) -> None:
@@ -284,6 +284,16 @@ async def fill_joins(state: FlowState, run: str, joins: Mapping[str, Source], pa
     for name, source in joins.items():
         async for page in source.pages(size=page_size):
             await state.fill_lookup(run, name, [(fold_key(row.key), row.data) for row in page.records])
+
+
+def _without_defaults(operation: Operation[Any, Any], given: Fields) -> dict[str, Any]:
+    """Return the values of an input; those of optional fields only when they were given."""
+    fields = operation.input.model_fields
+    return {
+        name: value
+        for name, value in given.__dict__.items()
+        if name not in operation.optional or value != fields[name].default
+    }
 
 
 def _stops_run(error: PenstockError) -> bool:

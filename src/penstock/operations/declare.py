@@ -98,7 +98,9 @@ class Operation(Generic[I, O]):
     the field `text` of the output is what the model writes, `streams` says so: pieces of
     it can be given out as they come, up to the first of the texts that it returns. `load`
     fetches the files of an input that are behind URLs, before anything is prepared. `example`
-    are values of the input that work as they are, in the sandbox too.
+    are values of the input that work as they are, in the sandbox too. `sample` is asked after each
+    good output whether another answer is needed, or gives the output of them all. `optional` fields
+    change nothing that is kept of a record while they have their default.
     """
 
     module: str
@@ -114,6 +116,8 @@ class Operation(Generic[I, O]):
     streams: Callable[[I], Sequence[str]] | None = None
     load: Callable[[I, Callable[[str, int], Awaitable[bytes]]], Awaitable[I]] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
+    sample: Callable[[I, ModelChoice, Sequence[O]], Ask | O] | None = None
+    optional: frozenset[str] = frozenset()
 
     @cached_property
     def entry(self) -> Entry:
@@ -179,7 +183,8 @@ class Operation(Generic[I, O]):
         request, first = await self._ask(asker, input, choice, prepared, told)
         answers: tuple[Answer, ...] = (first,)
         try:
-            return Done(self.read(input, first), answers, request.warnings)
+            done = Done(self.read(input, first), answers, request.warnings)
+            return await self._sample(asker, input, choice, done, told) if self.sample else done
         except OutputError as error:
             problem = error
         if speaker is not None:
@@ -213,6 +218,21 @@ class Operation(Generic[I, O]):
                 if again.body == request.body and parameter not in STREAM_PARAMETERS:
                     raise
                 request = again
+
+    async def _sample(self, asker: Asker, input: I, choice: ModelChoice, done: Done[O], told: _Told) -> Done[O]:
+        """Ask for further answers as long as they are wished for; one that cannot be used ends it."""
+        outputs, answers = [done.output], done.answers
+        while self.sample is not None:
+            after = self.sample(input, choice, outputs)
+            if not isinstance(after, Ask):
+                return Done(after, answers, done.warnings)
+            answer = await asker.ask(after, flow=told.flow, run=told.run, interactive=told.interactive)
+            answers = (*answers, answer)
+            try:
+                outputs.append(self.read(input, answer))
+            except OutputError:
+                break
+        return Done(done.output, answers, done.warnings)
 
     def heed(self, input: I, choice: ModelChoice, request: Ask, refused: frozenset[str]) -> tuple[Ask, ModelChoice]:
         """Prepare a request again without what is known to be refused; a strict choice sends it all the same."""

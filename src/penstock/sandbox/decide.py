@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.sandbox.judge import Judgement, choose, is_true, rate, valence
+from penstock.sandbox.judge import Judgement, choose, is_true, part_about, point, rate, valence
 
 _INVERTED = (
     "churn",
@@ -43,7 +43,9 @@ def _answer_choice(choices: list[dict[str, Any]], instructions: str, judgement: 
         yes = is_true(instructions, judgement)
         shares = [yes if value else round(1.0 - yes, 6) for value in values]
     else:
-        shares = choose([(str(choice["value"]), choice.get("description") or "") for choice in choices], judgement)
+        shares = point([str(value) for value in values], instructions, judgement) or choose(
+            [(str(choice["value"]), choice.get("description") or "") for choice in choices], judgement
+        )
     best = max(range(len(values)), key=shares.__getitem__)
     return {
         "choice": values[best],
@@ -56,7 +58,7 @@ def _answer_score(levels: list[dict[str, Any]], instructions: str, judgement: Ju
     """Rate on the levels; a level's value is its place, counted from 0, and the score is the expected value."""
     labels = [level["label"] for level in levels]
     inverted = any(word in instructions.lower() for word in _INVERTED) and valence(instructions) <= 0
-    shares = rate(labels, judgement, inverted=inverted)
+    shares = rate(labels, part_about(instructions, judgement), inverted=inverted)
     return {
         "score": round(sum(place * share for place, share in enumerate(shares)), 6),
         "confidence": max(shares),

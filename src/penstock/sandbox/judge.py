@@ -164,6 +164,25 @@ def is_true(question: str, judgement: Judgement) -> float:
     return round(0.98 - 0.1 / hits, 4) if hits else 0.03
 
 
+_NUMBERED = re.compile(r"\[(#\d+)\]([^\n]*)")
+_PART = re.compile(r"(?<=[.!?])\s+|\n+|,\s+(?=(?:but|aber|mais|pero|ma|maar|mas)\b)|;\s+", re.IGNORECASE)
+
+
+def part_about(question: str, judgement: Judgement) -> Judgement:
+    """Return the judgement of the parts that mention the topic which a question names; else of the whole text."""
+    pattern = _pattern(question) if _topics_of(question.partition("(")[0]) else None
+    parts = [part for part in _PART.split(judgement.text) if pattern and pattern.search(part.lower())]
+    return judge(" ".join(parts)) if parts else judgement
+
+
+def point(values: list[str], question: str, judgement: Judgement) -> list[float] | None:
+    """Return a probability for each numbered part of the text to be the one asked for; None where none is numbered."""
+    parts = dict(_NUMBERED.findall(judgement.text))
+    if not set(values) <= parts.keys():
+        return None
+    return normalise([0.02 + mentions(question, judge(parts[value])) for value in values])
+
+
 def choose(options: list[tuple[str, str]], judgement: Judgement) -> list[float]:
     """Return a probability for each (value, description), by mood when the options are moods, else by topic."""
     values = [value.lower() for value, _ in options]

@@ -6,7 +6,8 @@ from pydantic import TypeAdapter
 from fake_asker import FakeAsker, answer, choose, judge_as, respond_with
 from penstock.base.errors import InputError, OutputError
 from penstock.features import sentiment
-from penstock.features.sentiment import Input, Output, settle
+from penstock.features.rubric import settle
+from penstock.features.sentiment import Input, Output
 from penstock.operations.respond import read_json
 from penstock.runtime.ask import Ask
 
