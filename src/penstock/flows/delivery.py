@@ -9,7 +9,7 @@ from penstock.base.clock import Clock
 from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Change, Outcome, Problem, Sink
 from penstock.data.consent import PROFILING, Rule, consent_of, is_refused
-from penstock.flows.gate import is_clearing, names_of
+from penstock.flows.gate import names_of
 from penstock.flows.kept import Effect
 from penstock.flows.state import FlowState
 from penstock.runtime.barred import Barred, fold_identifier
@@ -17,6 +17,8 @@ from penstock.runtime.barred import Barred, fold_identifier
 FEW, FEW_TOGETHER, MANY_TOGETHER = 500, 100, 10_000
 """Up to this many planned writes go in small batches, which end quickly; more go in large ones, which a sink can
 bring over as one import."""
+KINDS = ("product", "order", "event", "attributes", "list")
+"""What Brevo gets, in this order: who sees the new state of a contact finds the event that explains it."""
 MAX_ATTEMPTS = 8
 """Times that a write may be put off before the run stops; it stays planned."""
 MAX_LOOKS = 5
@@ -41,7 +43,7 @@ class Delivery:
         self.state = state
         self.sink = sink
         self.name = name
-        self.kinds = ("event", "attributes") if kind == "brevo" else ("row",)
+        self.kinds = KINDS if kind == "brevo" else ("row",)
         self.clock = clock
         self.told = told
         self._barred = Barred(state.store)
@@ -123,7 +125,7 @@ class Delivery:
         held = {
             id(effect): reason
             for effect, reason in zip(batch, reasons, strict=True)
-            if reason == "forgotten" or (reason == "objected" and not is_clearing(effect))
+            if reason == "forgotten" or (reason == "objected" and not effect.is_clearing)
         }
         await self.state.withhold(self.name, [(effect, held[id(effect)]) for effect in batch if id(effect) in held])
         return [effect for effect in batch if id(effect) not in held]

@@ -10,6 +10,7 @@ from penstock.base.types import Problem, Sink, SnapshotSink
 from penstock.features.summary import summarize_feedback
 from penstock.flows.kept import Effect, Item, hash_effect
 from penstock.flows.model import Flow, Target
+from penstock.flows.sinking import ListPart
 from penstock.flows.work import Work, fold_key
 
 
@@ -27,26 +28,80 @@ def find_match(target: Target, scope: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def wanted_values(target: Target, scope: dict[str, Any]) -> Effect:
-    """Return what one target should hold; raises `MappingError` when a value cannot be built."""
-    match = find_match(target, scope)
-    fields = {name: expression.evaluate(scope) for name, expression in target.fields.items()}
-    name = "|".join(f"{key}={match[key]}" for key in sorted(match))
-    kind = "attributes" if target.kind == "brevo" else "row"
+def _name_of(match: dict[str, Any]) -> str:
+    return "|".join(f"{key}={match[key]}" for key in sorted(match))
+
+
+def _effect(kind: str, name: str, match: dict[str, Any], fields: dict[str, Any]) -> Effect:
     return Effect(kind, name, match, fields, hash_effect(match, fields))
 
 
-def cleared(target: Target, work: Work) -> Effect | None:
-    """Return a contact without our values; None where the sink is not Brevo, or tells no contact."""
-    if target.kind != "brevo" or not target.fields:
-        return None
+def wanted_states(target: Target, scope: dict[str, Any]) -> list[Effect]:
+    """Return what a contact or row should hold, and on which lists it should be.
+
+    Raises `MappingError` when a value cannot be built.
+    """
+    match = find_match(target, scope)
+    name = _name_of(match)
+    effects = []
+    if target.fields:
+        fields = {field: expression.evaluate(scope) for field, expression in target.fields.items()}
+        effects.append(_effect("attributes" if target.kind == "brevo" else "row", name, match, fields))
+    for one, expression in target.lists.items():
+        effects.append(_wanted_list(target, name, match, one, expression.evaluate(scope)))
+    return effects
+
+
+def _wanted_list(target: Target, name: str, match: dict[str, Any], one: str, value: Any) -> Effect:
+    part = target.part.lists[one]
+    if isinstance(part, ListPart):
+        value = None if value in (None, "") else str(value)
+        if value is not None and value not in part.options:
+            raise MappingError(
+                f"the lists {one!r} have no option {value[:60]!r}",
+                code="mapping.no-such-list",
+                hint="Name every value under `options` of the list, or make it empty for contacts on none of them.",
+            )
+    else:
+        value = bool(value)
+    return _effect("list", f"{name}|{one}", match, {"list": one, "member": value})
+
+
+def cleared(target: Target, work: Work) -> list[Effect]:
+    """Return a contact without our values and off our lists; nothing where the sink is not Brevo, or tells no contact.
+
+    Orders and events are what happened: they stay.
+    """
+    if target.kind != "brevo" or not target.is_of_owner:
+        return []
     try:
         match = find_match(target, work.scope)
     except MappingError:
-        return None
-    fields = dict.fromkeys(target.fields)
-    name = "|".join(f"{key}={match[key]}" for key in sorted(match))
-    return Effect("attributes", name, match, fields, hash_effect(match, fields))
+        return []
+    name = _name_of(match)
+    effects = [_effect("attributes", name, match, dict.fromkeys(target.fields))] if target.fields else []
+    for one, part in target.part.lists.items():
+        member = None if isinstance(part, ListPart) else False
+        effects.append(_effect("list", f"{name}|{one}", match, {"list": one, "member": member}))
+    return effects
+
+
+def wanted_things(target: Target, work: Work) -> list[Effect]:
+    """Return the order and the product that a record tells; raises `MappingError` when one cannot be built."""
+    effects = []
+    for kind, parts in (("order", target.order), ("product", target.product)):
+        if not parts:
+            continue
+        fields = {name: expression.evaluate(work.scope) for name, expression in parts.items()}
+        if fields.get("id") in (None, ""):
+            raise MappingError(
+                f"the {kind} of this record has no id",
+                code="mapping.no-id",
+                hint=f"Give `{kind}` an `id`, and filter records without one with `where`.",
+            )
+        match = find_match(target, work.scope) if kind == "order" else {}
+        effects.append(_effect(kind, str(fields["id"]), match, fields))
+    return effects
 
 
 def wanted_event(target: Target, work: Work) -> Effect:
@@ -80,15 +135,21 @@ def sink_name(target: Target, sink: Sink | SnapshotSink) -> str:
 def wanted_of(
     flow: Flow, target: Target, works: Sequence[Work], items: Mapping[str, Sequence[Item]]
 ) -> tuple[list[Effect], list[tuple[Work, Problem]]]:
-    """Return what targets should hold, one effect per record or, summarised, per contact; and what cannot be built.
+    """Return what targets should hold, by record or, summarised, by contact; and what cannot be built.
 
     `items` are the kept results by contact, for flows that summarise.
     """
     effects, problems = [], []
-    for work in {work.owner: work for work in works}.values() if flow.summarize else works:
+    owners = {work.owner: work for work in works}.values() if flow.summarize else works
+    for work in owners if target.is_of_owner else ():
         try:
             scope = summarize(flow, work.scope, items.get(work.owner, ())) if flow.summarize else work.scope
-            effects.append(wanted_values(target, scope))
+            effects += wanted_states(target, scope)
+        except MappingError as error:
+            problems.append((work, Problem.from_error(error, work.record.where)))
+    for work in works if target.order or target.product else ():
+        try:
+            effects += wanted_things(target, work)
         except MappingError as error:
             problems.append((work, Problem.from_error(error, work.record.where)))
     return effects, problems

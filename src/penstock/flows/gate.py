@@ -87,8 +87,3 @@ def _list_emails(values: dict[str, Any]) -> Iterator[str]:
 def names_of(effect: Effect) -> list[str]:
     """Return what the person of a write can be recognised by."""
     return [str(value) for value in effect.match.values() if value not in (None, "")]
-
-
-def is_clearing(effect: Effect) -> bool:
-    """Tell whether a write only takes values away."""
-    return effect.kind != "event" and all(value is None for value in effect.fields.values())

@@ -123,6 +123,18 @@ class Effect(msgspec.Struct, frozen=True):
     attempts: int = 0
     problem: str = ""
 
+    @property
+    def is_removal(self) -> bool:
+        """Tell whether it takes a contact off our lists; nothing is to be done for one who was never put on any."""
+        return self.kind == "list" and not self.fields.get("member")
+
+    @property
+    def is_clearing(self) -> bool:
+        """Tell whether it only takes away what was written before."""
+        return self.is_removal or (
+            self.kind in ("attributes", "row") and all(value is None for value in self.fields.values())
+        )
+
 
 class PlannedWrites(msgspec.Struct, frozen=True):
     """What a page makes one sink hold.

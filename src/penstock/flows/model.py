@@ -17,21 +17,15 @@ from penstock.base.errors import FlowError, InputError, MappingError
 from penstock.base.expression import Expression, compile_value, suggest
 from penstock.flows.consenting import ConsentPart
 from penstock.flows.redacting import Redaction, RedactPart, build_redaction
+from penstock.flows.sinking import SINKS, WRITES, AttributePart, EventPart, ListPart, SinkPart, value_of
 from penstock.flows.strict import Strict
 from penstock.operations.catalogue import find_operation
 from penstock.operations.declare import Operation
 from penstock.runtime.modes import read_by
 
 SOURCES = ("files", "sql", "brevo")
-SINKS: Mapping[str, tuple[str, ...]] = {
-    "brevo": ("match", "attributes", "event", "create-contacts", "connection"),
-    "conversions": ("match", "columns", "mapping"),
-    "files": ("match", "path", "columns"),
-    "sql": ("match", "url", "table", "columns", "create"),
-}
-"""The words that each kind of sink takes."""
 MOVERS = {"conversions"}
-"""Sinks for which records need not be judged first."""
+"""Sinks for which records need not be judged first; nor need orders and products."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -45,44 +39,6 @@ class SummarizePart(Strict):
     """When the record was made; without it all count alike."""
     half_life_days: float = Field(90.0, gt=0, allow_inf_nan=False, alias="half-life-days")
     """After this many days a record counts half."""
-
-
-class EventPart(Strict):
-    """An event written for each record that was judged anew."""
-
-    name: str
-    """Name of the event in Brevo."""
-    date: str | None = None
-    """When it happened."""
-    properties: dict[str, Any] = Field(default={})
-    """What it carries."""
-
-
-class SinkPart(Strict):
-    """Where results go: `match` finds the target, the rest is what to set."""
-
-    match: Any
-    """What identifies the contact or row: an email, or a mapping such as `{ ext_id: … }`."""
-    attributes: dict[str, Any] = Field(default={})
-    """Brevo attributes to keep up to date."""
-    event: EventPart | None = None
-    """An event for each judged record."""
-    create_contacts: bool = Field(False, alias="create-contacts")
-    """Create contacts that Brevo does not know."""
-    connection: str = "brevo"
-    """Named connection to the Brevo account."""
-    columns: dict[str, Any] = Field(default={})
-    """What each column holds, for files and SQL; for conversions the fields that the mapping reads."""
-    mapping: str | None = None
-    """For conversions: how a row becomes an event, a preset or a mapping file."""
-    path: str | None = None
-    """File to write, for files."""
-    url: str | None = None
-    """Database, for SQL."""
-    table: str | None = None
-    """Table, for SQL."""
-    create: bool = False
-    """Create the SQL table when it is missing."""
 
 
 class FlowFile(Strict):
@@ -99,7 +55,7 @@ class FlowFile(Strict):
     where: str | None = None
     """Only records for which this is true."""
     steps: list[dict[str, Any]] = Field(default=[])
-    """Operations, one after the other; only a flow to conversions may have none."""
+    """Operations, one after the other; a flow to conversions, or of orders or products, needs none."""
     redact: RedactPart | Literal[False] = RedactPart()
     """What is taken out of texts before a step sees them; false sends them as they are."""
     consent: ConsentPart = ConsentPart()
@@ -174,15 +130,28 @@ class Summarize:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One sink: what identifies a target, what is set on it, and the event for each record."""
+    """One sink: what identifies a target, what is set on it, and the event, order or product of each record."""
 
     kind: str
     match: Expression
     fields: Mapping[str, Expression]
+    lists: Mapping[str, Expression]
     event: EventPart | None
     event_date: Expression | None
     event_properties: Mapping[str, Expression]
+    order: Mapping[str, Expression]
+    product: Mapping[str, Expression]
     part: SinkPart
+
+    @property
+    def is_of_owner(self) -> bool:
+        """Tell whether it holds the state of a contact or row, which a summary can change."""
+        return bool(self.fields or self.lists)
+
+    @property
+    def has_state(self) -> bool:
+        """Tell whether it holds more than events."""
+        return bool(self.is_of_owner or self.order or self.product)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +208,8 @@ class _Loader:
             step = self._step(index, part, names)
             names.add(step.name)
             steps.append(step)
-        if not steps and not set(parsed.sink) & MOVERS:
+        is_moving = bool(set(parsed.sink) & MOVERS) or any(part.order or part.product for part in parsed.sink.values())
+        if not steps and not is_moving:
             raise self._error("a flow needs at least one step", ("steps",))
         return Flow(
             name=parsed.name,
@@ -358,28 +328,37 @@ class _Loader:
         for word in self.document.plain["sink"][kind]:
             if word not in SINKS[kind]:
                 raise self._error(f"the sink {kind} has no {word!r}", (*path, word), suggest(word, SINKS[kind]))
-        word = "attributes" if kind == "brevo" else "columns"
-        fields = part.attributes if kind == "brevo" else part.columns
-        event = part.event
-        if not fields and event is None:
-            raise self._error(f"the sink {kind} writes nothing: give it {word}", path)
+        if not part.writes_something(kind):
+            words = " or ".join(WRITES.get(kind, ("columns",)))
+            raise self._error(f"the sink {kind} writes nothing: give it {words}", path)
         if kind == "conversions" and not part.mapping:
             raise self._error("the sink conversions needs a mapping: a preset such as flat, or a file", path)
+        if part.match is None and part.is_about_contacts():
+            raise self._error("'match' is missing", path)
         match = part.match if isinstance(part.match, dict) else {"email": part.match}
-        at = (*path, "event")
+        event = part.event
+
+        def express(word: str, values: Mapping[str, Any], *, sees_summary: bool = False) -> dict[str, Expression]:
+            found = {}
+            for name, given in values.items():
+                value, below = value_of(given)
+                place = (*path, *word.split("."), name, *below)
+                found[name] = self._expression(value, place, names, sees_summary=sees_summary)
+            return found
+
+        is_brevo = kind == "brevo"
         return Target(
             kind,
-            self._expression(match, (*path, "match"), names, sees_summary=True),
-            {
-                name: self._expression(value, (*path, word, name), names, sees_summary=True)
-                for name, value in fields.items()
-            },
+            self._expression(match if part.is_about_contacts() else {}, (*path, "match"), names, sees_summary=True),
+            express("attributes", part.attributes, sees_summary=True)
+            if is_brevo
+            else express("columns", part.columns, sees_summary=True),
+            express("lists", part.lists, sees_summary=True),
             event,
-            self._expression(event.date, (*at, "date"), names) if event and event.date else None,
-            {
-                name: self._expression(value, (*at, "properties", name), names)
-                for name, value in (event.properties if event else {}).items()
-            },
+            self._expression(event.date, (*path, "event", "date"), names) if event and event.date else None,
+            express("event.properties", event.properties if event else {}),
+            express("order", part.order),
+            express("product", part.product),
             part,
         )
 
@@ -406,5 +385,7 @@ def _words_at(path: tuple[Any, ...]) -> list[str]:
     elif path[:1] == ("redact",):
         part = RedactPart
     elif path[:1] == ("sink",):
-        part = EventPart if len(path) > 2 else SinkPart
+        part = {"event": EventPart, "attributes": AttributePart, "lists": ListPart}.get(
+            str(path[2]) if len(path) > 2 else "", SinkPart
+        )
     return [info.alias or name for name, info in part.model_fields.items()]

@@ -148,19 +148,19 @@ class _Plan:
         self._works = works
 
     def as_writes(self) -> PlannedWrites:
-        is_summary = bool(self._target.fields) and self._worker.flow.summarize is not None
+        is_summary = self._target.is_of_owner and self._worker.flow.summarize is not None
         return PlannedWrites(
             self._name,
             sorted({work.owner for work in self._works}) if is_summary else [],
             self.make,
-            [effect for work in self._objected if (effect := cleared(self._target, work)) is not None],
+            [effect for work in self._objected for effect in cleared(self._target, work)],
             self._worker.flow.consent.objected == "clear",
         )
 
     def make(self, items: dict[str, list[Item]]) -> tuple[list[Effect], list[Letter]]:
         """Return effects, and letters about records for which none can be built."""
         worker, target = self._worker, self._target
-        effects, problems = wanted_of(worker.flow, target, self._works, items) if target.fields else ([], [])
+        effects, problems = wanted_of(worker.flow, target, self._works, items) if target.has_state else ([], [])
         events: list[Effect] = []
         for work in self._works:
             if target.event is None or not worker.is_new(work):

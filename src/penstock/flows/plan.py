@@ -199,7 +199,7 @@ class Planner:
             if target.event is not None:
                 effects += [wanted_event(target, work) for work in fresh]
                 self.plan.possible_writes += len([work for work in good if id(work) in waiting])
-            if target.fields:
+            if target.has_state:
                 self.plan.possible_writes += sum(self._is_first(f"{name} {owner}".encode()) for owner in open_owners)
                 effects += await self._known_values(target, known)
             self.plan.writes += len(await self.state.differing(name, effects))

@@ -171,11 +171,12 @@ def known_effects(tx: Tx, flow: str, sink: str, effects: Sequence[Any]) -> dict[
     return {(row[0], row[1]): row[2:] for row in rows}
 
 
-def differs(known: tuple[Any, ...] | None, wanted: bytes, run: str) -> bool:
-    """Tell whether a write must be planned for a target that is to hold `wanted`."""
+def differs(known: tuple[Any, ...] | None, effect: Effect, run: str) -> bool:
+    """Tell whether a write must be planned for a target that is to hold what `effect` says."""
     if known is None:
-        return True
+        return not effect.is_removal
     was_wanted, confirmed, state, of_run = known
+    wanted = effect.wanted
     if state in {"confirmed", "planned"}:
         return bytes(confirmed or b"") != wanted or (state == "planned" and bytes(was_wanted) != wanted)
     if state in ("rejected", "conflict") and of_run == run:
@@ -188,7 +189,7 @@ def _plan_effects(tx: Tx, flow: str, sink: str, page: FinishedPage, effects: Seq
         return 0
     effects = list({(effect.kind, effect.target): effect for effect in effects}.values())  # the last record counts
     known = known_effects(tx, flow, sink, effects)
-    new = [effect for effect in effects if differs(known.get((effect.kind, effect.target)), effect.wanted, page.run)]
+    new = [effect for effect in effects if differs(known.get((effect.kind, effect.target)), effect, page.run)]
     tx.run_many(
         "plan_effect",
         [

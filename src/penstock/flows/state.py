@@ -97,7 +97,7 @@ class FlowState:
             return []
         known = await self.store.look(lambda tx: known_effects(tx, self.flow, sink, effects))
         effects = list({(effect.kind, effect.target): effect for effect in effects}.values())
-        return [effect for effect in effects if differs(known.get((effect.kind, effect.target)), effect.wanted, "")]
+        return [effect for effect in effects if differs(known.get((effect.kind, effect.target)), effect, "")]
 
     async def send_effects(self, sink: str, kind: str, limit: int, at: float) -> list[Effect]:
         """Mark the next planned effects as sent, before they are sent."""
