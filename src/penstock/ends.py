@@ -51,11 +51,12 @@ async def _build_source(vendors: Vendors, flow: Flow, kind: str, options: Mappin
         from penstock.data.sql import sql_source
 
         return sql_source(_with_environment(vendors, options), flow.folder)
-    from penstock.data.brevo import BrevoContacts, read_account
+    from penstock.data.brevo_objects import open_brevo_source
+    from penstock.data.brevo_source import read_account
 
-    known = _brevo_options(options)
+    known = dict(options)
     caller = vendors.open_brevo(str(known.pop("connection", "brevo")))
-    return BrevoContacts(caller, await read_account(caller), **known)
+    return open_brevo_source(caller, await read_account(caller), known, vendors.clock.now())
 
 
 async def open_sink(vendors: Vendors, flow: Flow, target: Target, store: Store) -> Sink | SnapshotSink:
@@ -103,15 +104,3 @@ def _with_environment(vendors: Vendors, options: Mapping[str, Any]) -> dict[str,
         name: re.sub(r"\$\{(\w+)\}", look_up, value) if name == "url" and isinstance(value, str) else value
         for name, value in options.items()
     }
-
-
-def _brevo_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("lists", "segment", "connection")
-    for name in options:
-        if name not in known:
-            raise InputError(
-                f"the source brevo has no option {name!r}",
-                code="input.unknown-option",
-                hint="It takes lists or segment, and connection.",
-            )
-    return dict(options)

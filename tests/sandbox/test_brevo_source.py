@@ -15,7 +15,7 @@ from penstock.data.brevo_contacts import OVERLAP_MS, format_time, read_time, to_
 async def read_all(desk: Desk, cursor=None, size=7, source=None):
     """Read to the end; returns the records and the last cursor, each cursor having passed through JSON."""
     records = []
-    async for page in (source or desk.contacts()).pages(cursor, size):
+    async for page in (source or desk.contacts(per_call=size)).pages(cursor, size):
         records += page.records
         cursor = msgspec.json.decode(msgspec.json.encode(page.cursor))
     return records, cursor
@@ -87,7 +87,7 @@ async def test_a_scan_resumed_anywhere_gives_each_contact_exactly_once(stop, apa
     async def read_some():
         nonlocal cursor
         count = 0
-        async for page in desk.contacts().pages(cursor, size):
+        async for page in desk.contacts(per_call=size).pages(cursor, size):
             keys.extend(record.key for record in page.records)
             cursor = msgspec.json.decode(msgspec.json.encode(page.cursor))
             count += 1
@@ -107,7 +107,7 @@ async def test_contacts_deleted_during_a_scan_make_no_other_contact_disappear():
     seen = []
 
     async def scan():
-        async for page in desk.contacts().pages(None, 40):
+        async for page in desk.contacts(per_call=40).pages(None, 40):
             seen.extend(record.key for record in page.records)
             if len(seen) < 120:
                 for email in seen[-3:-1]:
@@ -139,7 +139,7 @@ async def test_what_is_modified_while_a_scan_runs_is_in_the_next_increment():
 
     async def scan():
         cursor = None
-        async for page in desk.contacts().pages(None, 10):
+        async for page in desk.contacts(per_call=10).pages(None, 10):
             desk.clock.advance(7_200)
             for email in (emails[0], emails[-1]):
                 desk.state.find("email", email).modified = desk.state.now()
