@@ -1,0 +1,183 @@
+"""Maximum likelihood on merged rows: find the neighbourhood on a sample, then the optimum on everything.
+
+Every parameter is positive and is searched as its logarithm. No step uses threaded linear algebra, so that the same
+data give the same digits on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize
+
+from penstock.base.errors import InputError
+from penstock.features.customer_value.rows import Floats
+
+
+class Table(Protocol):
+    """Rows with a weight each: what a likelihood is a sum over."""
+
+    @property
+    def weight(self) -> Floats:
+        """How many customers each row stands for."""
+
+    @property
+    def customers(self) -> float:
+        """How many there are in all."""
+
+    def take(self, chosen: npt.NDArray[Any], weight: Floats) -> Self:
+        """Return some of the rows with another weight each."""
+
+
+Data = TypeVar("Data", bound=Table)
+Likelihood = Callable[[Floats, Data], tuple[float, Floats]]
+"""Log-likelihood and its gradient at natural parameters."""
+
+SAMPLE = 6_000
+"""Rows beyond which the neighbourhood is found on a sample."""
+FARTHEST = 14.0
+"""Logarithm of the largest parameter (1.2 million): beyond it the data do not hold the parameter at all."""
+_NEAR = 1e-10
+_STEPS = 40
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Parameters at the optimum, the log-likelihood there, and how firmly the data hold each.
+
+    `errors` are standard errors of the parameters' logarithms; infinite where the data do not hold one.
+    """
+
+    parameters: tuple[float, ...]
+    log_likelihood: float
+    errors: tuple[float, ...]
+    evaluations: int
+    customers: float
+
+
+def maximise(likelihood: Likelihood[Data], rows: Data, starts: Sequence[Sequence[float]]) -> Fit:
+    """Find the parameters under which the rows are likeliest; a further start is tried where one leads nowhere.
+
+    Raises `InputError` (`prediction.no-optimum`) when no finite optimum exists.
+    """
+    search = _Search(likelihood)
+    small = _sample(rows)
+    found = []
+    for start in starts:
+        found.append(search.descend(small, np.log(start)))
+        if found[-1].is_sound:
+            break
+    best = min(found, key=lambda place: place.value)
+    if small is not rows:
+        best = search.refine(rows, best.theta, best.curvature)
+    theta, curvature, value = best.theta, best.curvature, best.value
+    if not np.isfinite(value) or np.abs(best.slope).max() > 1e-4:
+        raise InputError(
+            "no parameters fit these orders: the likelihood has no finite optimum",
+            code="prediction.no-optimum",
+            hint="Take a longer order log, one acquisition cohort, or the RFM scores.",
+        )
+    errors = _errors(curvature * rows.customers, theta)
+    return Fit(tuple(np.exp(theta).tolist()), -value * rows.customers, errors, search.evaluations, rows.customers)
+
+
+class _Place(NamedTuple):
+    theta: Floats
+    value: float
+    slope: Floats
+    curvature: Floats
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is the bottom of a valley, and not the edge of what is searched."""
+        return bool(np.abs(self.slope).max() < 1e-6 and np.abs(self.theta).max() < FARTHEST - 1)
+
+
+class _Search(Generic[Data]):
+    """Counts evaluations; the value is the negative log-likelihood for one customer on average."""
+
+    def __init__(self, likelihood: Likelihood[Data]) -> None:
+        self._likelihood = likelihood
+        self.evaluations = 0
+
+    def __call__(self, theta: Floats, rows: Data) -> tuple[float, Floats]:
+        self.evaluations += 1
+        parameters = np.exp(theta)
+        value, slope = self._likelihood(parameters, rows)
+        return -value / rows.customers, -slope * parameters / rows.customers
+
+    def descend(self, rows: Data, theta: Floats) -> _Place:
+        """Walk down from a starting point by quasi-Newton steps, then by Newton steps to the last digit."""
+        done = optimize.minimize(
+            self, theta, (rows,), "L-BFGS-B", jac=True, bounds=[(-FARTHEST, FARTHEST)] * len(theta),
+            options={"maxiter": 1000, "ftol": 1e-11, "gtol": 1e-5},
+        )  # fmt: skip
+        at: Floats = done.x
+        return self.refine(rows, at, self.curvature(rows, at))
+
+    def curvature(self, rows: Data, theta: Floats) -> Floats:
+        """Return the second derivatives, by differences of the exact gradient."""
+        size, step = len(theta), 1e-4
+        table = np.empty((size, size))
+        for at in range(size):
+            shift = np.zeros(size)
+            shift[at] = step
+            table[at] = (self(theta + shift, rows)[1] - self(theta - shift, rows)[1]) / (2 * step)
+        return np.asarray((table + table.T) / 2)
+
+    def refine(self, rows: Data, theta: Floats, curvature: Floats) -> _Place:
+        """Go on by Newton steps with a curvature that is corrected on the way (BFGS); stop where nothing is won."""
+        inverse = _invert(curvature)
+        value, slope = self(theta, rows)
+        for _ in range(_STEPS):
+            step = -(inverse * slope).sum(axis=1)
+            longest = float(np.abs(step).max())
+            step *= min(1.0, 1.0 / longest) if longest else 1.0
+            new = np.clip(theta + step, -FARTHEST, FARTHEST)
+            new_value, new_slope = self(new, rows)
+            if not new_value <= value + 1e-13 * abs(value):
+                break
+            inverse = _correct(inverse, new - theta, new_slope - slope)
+            theta, value, slope = new, new_value, new_slope
+            if longest < _NEAR or np.abs(slope).max() < 1e-13:
+                break
+        return _Place(theta, value, slope, curvature)
+
+
+def _sample(rows: Data) -> Data:
+    """Keep the heavy rows and every n-th of the light ones, which stand for their neighbours."""
+    every = len(rows.weight) // SAMPLE
+    if every < 2:
+        return rows
+    heavy = rows.weight >= every
+    light = np.flatnonzero(~heavy)[::every]
+    chosen = np.concatenate((np.flatnonzero(heavy), light))
+    scale = rows.weight[~heavy].sum() / max(rows.weight[light].sum(), 1.0)
+    return rows.take(chosen, np.concatenate((rows.weight[heavy], rows.weight[light] * scale)))
+
+
+def _invert(curvature: Floats) -> Floats:
+    """Invert, with directions that are flat or bent the wrong way treated as gently bent."""
+    values, vectors = np.linalg.eigh(curvature)
+    values = np.maximum(np.abs(values), 1e-9)
+    return np.asarray((vectors / values) @ vectors.T)
+
+
+def _correct(inverse: Floats, step: Floats, change: Floats) -> Floats:
+    bend = float((step * change).sum())
+    if bend <= 1e-18:
+        return inverse
+    left = np.eye(len(step)) - np.outer(step, change) / bend
+    return np.asarray(left @ inverse @ left.T + np.outer(step, step) / bend)
+
+
+def _errors(information: Floats, theta: Floats) -> tuple[float, ...]:
+    values, vectors = np.linalg.eigh(information)
+    if values.min() <= 0:
+        return (float("inf"),) * len(theta)
+    found = np.sqrt(((vectors**2) / values).sum(axis=1))
+    return tuple(float("inf") if abs(at) >= FARTHEST else float(error) for error, at in zip(found, theta, strict=True))
