@@ -32,17 +32,19 @@ async def fill_sandbox(account: Any, flow: Flow, source: Source) -> None:
                         account.add_contact(email)
 
 
-async def open_source(vendors: Vendors, flow: Flow, kind: str, options: Mapping[str, Any], *path: str) -> Source:
+async def open_source(
+    vendors: Vendors, store: Store, flow: Flow, kind: str, options: Mapping[str, Any], *path: str
+) -> Source:
     """Open a source; a wrong option is a `FlowError` at its place in the file."""
     try:
-        return await _build_source(vendors, flow, kind, options)
+        return await _build_source(vendors, store, flow, kind, options)
     except InputError as error:
         raise FlowError(
             error.message, code=error.code, hint=error.hint, where=flow.document.place((*path, kind))
         ) from error
 
 
-async def _build_source(vendors: Vendors, flow: Flow, kind: str, options: Mapping[str, Any]) -> Source:
+async def _build_source(vendors: Vendors, store: Store, flow: Flow, kind: str, options: Mapping[str, Any]) -> Source:
     if kind == "files":
         from penstock.data.files import files_source
 
@@ -51,6 +53,10 @@ async def _build_source(vendors: Vendors, flow: Flow, kind: str, options: Mappin
         from penstock.data.sql import sql_source
 
         return sql_source(_with_environment(vendors, options), flow.folder)
+    if kind == "trends":
+        from penstock.flows.trending import TrendSource
+
+        return TrendSource(store, vendors.clock.now(), options)
     from penstock.data.brevo_objects import open_brevo_source
     from penstock.data.brevo_source import read_account
 

@@ -98,10 +98,10 @@ class FlowRuns:
     async def _open_bench(self, flow: Flow, at_end: Callable[[Callable[[], Awaitable[None]]], Any]) -> Bench:
         vendors = self.vendors
         joins = {
-            join.name: await open_source(vendors, flow, join.kind, join.options, "join", join.name)
+            join.name: await open_source(vendors, self.store, flow, join.kind, join.options, "join", join.name)
             for join in flow.joins
         }
-        source = await open_source(vendors, flow, flow.source_kind, flow.source_options, "source")
+        source = await open_source(vendors, self.store, flow, flow.source_kind, flow.source_options, "source")
         if vendors.account is not None and not vendors.account.contacts:
             await fill_sandbox(vendors.account, flow, source)
         sinks = [(target, await open_sink(vendors, flow, target, self.store)) for target in flow.targets]

@@ -116,6 +116,7 @@ class _Lazy(click.Group):
         "settings": ("penstock.cli.doctor", "settings", "Show settings and where they come from."),
         "models": ("penstock.cli.models", "models", "List models: price, limits, end, replacement; refresh."),
         "reconcile": ("penstock.cli.reconcile", "reconcile", "Compare the ledger with OpenAI's usage and costs."),
+        "trends": ("penstock.cli.trends", "trends", "How feedback moves over time; which topics turned."),
         "evaluate": ("penstock.cli.evaluate", "evaluate", "Measure sentiment, or what redaction finds."),
         "serve": ("penstock.cli.serve", "serve", "Serve everything over HTTP."),
         "mcp": ("penstock.cli.mcp", "mcp", "Offer the operations as tools to a model."),

@@ -23,7 +23,7 @@ from penstock.operations.catalogue import find_operation
 from penstock.operations.declare import Operation
 from penstock.runtime.modes import read_by
 
-SOURCES = ("files", "sql", "brevo")
+SOURCES = ("files", "sql", "brevo", "trends")
 MOVERS = {"conversions"}
 """Sinks for which records need not be judged first; nor need orders and products."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
@@ -49,7 +49,7 @@ class FlowFile(Strict):
     description: str = ""
     """What the flow is for."""
     source: dict[str, dict[str, Any]]
-    """Where records come from: one of files, sql, brevo."""
+    """Where records come from: one of files, sql, brevo, trends."""
     join: dict[str, dict[str, Any]] = Field(default={})
     """Further sources, looked up by key for each record."""
     where: str | None = None
@@ -209,7 +209,7 @@ class _Loader:
             names.add(step.name)
             steps.append(step)
         is_moving = bool(set(parsed.sink) & MOVERS) or any(part.order or part.product for part in parsed.sink.values())
-        if not steps and not is_moving:
+        if not steps and not is_moving and kind != "trends":
             raise self._error("a flow needs at least one step", ("steps",))
         return Flow(
             name=parsed.name,
