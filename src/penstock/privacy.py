@@ -16,7 +16,7 @@ from penstock.base.clock import Clock
 from penstock.base.errors import InputError
 from penstock.events.withdraw import withdraw_events
 from penstock.runtime.answers import Answers, forget_answers
-from penstock.runtime.barred import Bar, Barred, fold_identifier, write_bars
+from penstock.runtime.barred import Bar, Barred, fold_identifier, mark_people, write_bars
 from penstock.runtime.dialects import Tx
 from penstock.runtime.store import Store
 from penstock.traces import Traces, find_traces
@@ -73,6 +73,8 @@ class Explained(msgspec.Struct, frozen=True):
     """Conversion events whose body is kept."""
     messages: int
     """Webhooks and replies that name the person."""
+    feedback: int = 0
+    """What the person said, where it came by itself."""
 
 
 class Forgotten(msgspec.Struct):
@@ -88,6 +90,7 @@ class Forgotten(msgspec.Struct):
     messages: int = 0
     requests: int = 0
     cursors: int = 0
+    feedback: int = 0
     under_way: int = 0
     compacted: bool = False
     """Whether the space was given back, so that no byte stays in the files."""
@@ -97,7 +100,7 @@ class Forgotten(msgspec.Struct):
         return Forgotten(self.contact, under_way=more.under_way, **sums)
 
 
-COUNTED = ("items", "answers", "writes", "letters", "lookups", "events", "messages", "requests", "cursors")
+COUNTED = ("items", "answers", "writes", "letters", "lookups", "events", "messages", "requests", "cursors", "feedback")
 
 
 class Privacy:
@@ -141,12 +144,14 @@ class Privacy:
             failed=len(traces.letters),
             events=len(traces.events),
             messages=len(traces.messages) + len(traces.replies),
+            feedback=len(traces.feedback),
         )
 
-    async def forget(self, contact: str) -> Forgotten:
+    async def forget(self, contact: str, *, compact: bool = True) -> Forgotten:
         """Delete everything that is kept of a contact, and leave a salted mark so that it does not come back.
 
         Safe to repeat, and to be killed at any point: the mark is written first, then all goes in one transaction.
+        Without `compact` the space is given back later, by whoever forgets many.
         """
         await self.barred.add([fold_identifier(contact)], "forgotten", self._clock.now())
         done = Forgotten(contact)
@@ -156,7 +161,7 @@ class Privacy:
             if not traces:
                 break
             done = done + await self._store.batch(_drop_all, (traces, self._clock.now()))
-        done.compacted = await self._store.compact()
+        done.compacted = compact and await self._store.compact()
         return done
 
     async def object(self, contact: str) -> None:
@@ -198,6 +203,8 @@ def _drop(tx: Tx, traces: Traces, at: float) -> Forgotten:
     tx.run_many("drop_lookup", traces.lookups)
     tx.run_many("drop_message", [{"id": number} for number in traces.messages])
     tx.run_many("drop_reply", traces.replies)
+    tx.run_many("drop_feedback", [{"id": name} for name in traces.feedback])
+    tx.run_many("drop_person", [{"person": mark} for mark in mark_people(tx, traces.identifiers())])
     tx.run_many("drop_cursor", [{"id": run} for run in traces.cursors])
     batched = sum(state == "batched" for _, state in lines)
     return Forgotten(
@@ -211,5 +218,6 @@ def _drop(tx: Tx, traces: Traces, at: float) -> Forgotten:
         messages=len(traces.messages) + len(traces.replies),
         requests=len(lines) - batched,
         cursors=len(traces.cursors),
+        feedback=len(traces.feedback),
         under_way=traces.under_way + batched,
     )

@@ -63,12 +63,13 @@ class Traces:
         self.cursors: list[str] = []
         self.messages: list[int] = []
         self.replies: list[dict[str, str]] = []
+        self.feedback: list[str] = []
         self.events: list[tuple[int, int]] = []
         self.under_way = 0
 
     def __bool__(self) -> bool:
         rows = (self.items, self.effects, self.letters, self.lookups, self.cursors, self.messages, self.replies)
-        return any(rows) or bool(self.events)
+        return any(rows) or bool(self.events) or bool(self.feedback)
 
     @property
     def answers(self) -> list[bytes]:
@@ -107,6 +108,9 @@ async def find_traces(store: Store, identifier: str) -> Traces:
         if fold_identifier(key) == identifier or is_named(body):
             traces.lookups.append({"run": run, "name": name, "key": key})
     traces.cursors = [run for run, cursor in await store.read("cursors_like", like=like) if is_named(cursor)]
+    for name, contact, *texts in await store.read("feedback_like", contact=identifier, like=like):
+        if contact == identifier or is_named(" ".join(texts)):
+            traces.feedback.append(name)
     await _find_messages(store, traces, is_named)
     await _find_events(store, traces, is_named)
     return traces

@@ -36,7 +36,7 @@ def explain(given: Given, contact: str, as_json: bool) -> None:
         return
     if found.barred:
         render.show(f"{contact} is {found.barred}.")
-    if not (found.judged or found.written or found.failed or found.events or found.messages):
+    if not (found.judged or found.written or found.failed or found.events or found.messages or found.feedback):
         render.show("Nothing else is kept." if found.barred else "Nothing is kept.")
         return
     for judged in found.judged:
@@ -51,6 +51,7 @@ def explain(given: Given, contact: str, as_json: bool) -> None:
             ],
         )  # fmt: skip
     others = [("dead letters", found.failed), ("events", found.events), ("messages", found.messages)]
+    others.append(("feedback", found.feedback))
     render.show_facts([(name, f"{count:,}") for name, count in others if count])
 
 

@@ -99,9 +99,14 @@ class Heard:
         rows = await self._store.read("missed_contacts", account=account, sweep=sweep, after=after, limit=PIECE)
         return [Missed(int(contact), bytes(person)) for contact, person in rows]
 
-    async def drop(self, account: str, contacts: Iterable[Missed]) -> None:
-        """Forget contacts that are gone, and bar what they were known by from coming back."""
-        await self._store.batch(_drop, (account, tuple(contacts), self._clock.now()))
+    async def met(self, account: str, sweep: int, people: Sequence[bytes]) -> set[bytes]:
+        """Return those people whom the full reading met, perhaps as another contact: two may have been merged."""
+        rows = await self._store.look(lambda tx: tx.fetch_keys("people_met", people, account=account, sweep=sweep))
+        return {bytes(row[0]) for row in rows}
+
+    async def drop(self, account: str, contacts: Iterable[Missed], *, bar: bool = True) -> None:
+        """Let go of contacts that are gone, and keep what they were known by from coming back."""
+        await self._store.batch(_drop, (account, tuple(contacts), self._clock.now() if bar else None))
 
     async def drop_person(self, identifiers: Iterable[str]) -> None:
         """Forget how the contact with these identifiers was seen."""
@@ -153,9 +158,10 @@ def _see_one(tx: Tx, look: _Look) -> int:
     return changed
 
 
-def _drop(tx: Tx, items: Sequence[tuple[str, tuple[Missed, ...], float]]) -> list[None]:
+def _drop(tx: Tx, items: Sequence[tuple[str, tuple[Missed, ...], float | None]]) -> list[None]:
     for account, contacts, at in items:
-        write_marks(tx, [one.person for one in contacts], "forgotten", at)
+        if at is not None:
+            write_marks(tx, [one.person for one in contacts], "forgotten", at)
         tx.run_many("drop_contact", [{"account": account, "contact": one.contact} for one in contacts])
     return [None] * len(items)
 

@@ -96,3 +96,6 @@ where vendor = :vendor and (state = 'failed' or (:every = 1 and state = 'done'))
 
 -- name: failed_messages
 select count(*) from inbox where vendor = :vendor and state = 'failed';
+
+-- name: people_met
+select person from contacts_seen where account = :account and sweep >= :sweep and person in (:keys);
