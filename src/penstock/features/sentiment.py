@@ -210,13 +210,11 @@ def _questions(
 
 def read(input: Input, answer: Answer) -> Output:
     """Turn an answer of either road into a judgement; raises `OutputError` when it contradicts itself."""
-    if isinstance(answer.content, dict) and "answers" in answer.content:
-        return _read_decisions(input, answer)
-    return _read_structured(input, answer)
+    answers = decide.find_answers(answer)
+    return _read_structured(input, answer) if answers is None else _read_decisions(input, answer, answers)
 
 
-def _read_decisions(input: Input, answer: Answer) -> Output:
-    answers = decide.read_answers(answer.content)
+def _read_decisions(input: Input, answer: Answer, answers: list[decide.AnswerRead]) -> Output:
     text = present(input).text if input.aspects and input.topics else ""
     pieces = len(aspect_rules.split(text)) if text else 0
     decide.check_answers(_typed_questions(tuple(input.topics.items()), pieces), answers)

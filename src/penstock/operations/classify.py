@@ -107,15 +107,15 @@ def _schema(input: Input) -> dict[str, Any]:
 
 def read(input: Input, answer: Answer) -> Output:
     """Read the answer of either road; raises `OutputError`."""
-    if isinstance(answer.content, dict) and "answers" in answer.content:
-        return _read_decisions(input, answer)
+    answers = decide.find_answers(answer)
+    if answers is not None:
+        return _read_decisions(input, answer, answers)
     value = talk.read_json(talk.read_text(answer.content), _schema(input))[_NAME]
     labels = list(dict.fromkeys(value)) if input.many else [value]
     return Output(labels=labels, probabilities=None, model=answer.model)
 
 
-def _read_decisions(input: Input, answer: Answer) -> Output:
-    answers = decide.read_answers(answer.content)
+def _read_decisions(input: Input, answer: Answer, answers: list[decide.AnswerRead]) -> Output:
     typed = decide.Input.model_validate({"text": "-", "questions": write_questions(input)}).questions
     decide.check_answers(typed, answers)
     if any(isinstance(one, decide.RefusalRead) for one in answers):

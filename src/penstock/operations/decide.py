@@ -248,7 +248,7 @@ def build_ask(
 
 def read(input: Input, answer: Answer) -> Output:
     """Check the answers against the questions; raises `OutputError`."""
-    answers = read_answers(answer.content)
+    answers = read_answers(answer)
     check_answers(input.questions, answers)
     return Output.model_validate({"answers": msgspec.to_builtins(answers), "model": answer.model})
 
@@ -316,16 +316,36 @@ class RefusalRead(_Named, frozen=True, tag="refusal"):
 AnswerRead = PredicateRead | ChoiceRead | ScoreRead | RefusalRead
 
 
-def read_answers(content: Any) -> list[AnswerRead]:
-    """Type the answers of a Decisions reply; raises `OutputError` when they are not answers at all."""
-    raw = content.get("answers") if isinstance(content, dict) else None
+class _Reply(msgspec.Struct, frozen=True):
+    answers: list[AnswerRead] | msgspec.UnsetType = msgspec.UNSET
+
+
+_decoder = msgspec.json.Decoder(_Reply)
+
+
+def find_answers(answer: Answer) -> list[AnswerRead] | None:
+    """Type the answers of a Decisions reply; None for a reply of another endpoint.
+
+    Raises `OutputError` when they are not answers at all.
+    """
+    body: Any = answer.body
     try:
-        answers: list[AnswerRead] = msgspec.convert(raw, list[AnswerRead])
+        reply = _decoder.decode(body) if isinstance(body, msgspec.Raw) else msgspec.convert(body, _Reply)
     except msgspec.ValidationError as error:
         raise OutputError(f"the answers have a wrong shape: {error}", code="output.shape") from None
-    for answer in answers:
-        if isinstance(answer, ScoreRead) and not isfinite(answer.score):
+    if isinstance(reply.answers, msgspec.UnsetType):
+        return None
+    for one in reply.answers:
+        if isinstance(one, ScoreRead) and not isfinite(one.score):
             raise OutputError("the answers have a wrong shape: a score is not a number", code="output.shape")
+    return reply.answers
+
+
+def read_answers(answer: Answer) -> list[AnswerRead]:
+    """Type the answers of a Decisions reply; raises `OutputError` when there are none."""
+    answers = find_answers(answer)
+    if answers is None:
+        raise OutputError("the answers have a wrong shape: there are none", code="output.shape")
     return answers
 
 

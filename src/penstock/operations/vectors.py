@@ -33,6 +33,8 @@ _FEWEST_PAGES = 4
 _MOST_OUTAGES = 3
 _MOST_REFUSED = 16
 _NOT_A_NUMBER = b"\x00\x00\xc0\x7f"
+_NOTHING = msgspec.Raw(b"null")
+"""The body of an answer whose vectors are handed over already."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class _Work:
         """Return the calls since the last time, and one answer for what was held."""
         answers, self._answers = self._answers, []
         if self._held:
-            answers.append(Answer(None, Usage(), self._saved, self._model, "default", "", 0.0, cached=True))
+            answers.append(Answer(_NOTHING, Usage(), self._saved, self._model, "default", "", 0.0, cached=True))
         self._held, self._saved = 0, 0
         return tuple(answers)
 
@@ -294,7 +296,7 @@ class _Work:
             self._outages = 0
             for item, data in zip(items, answer.content, strict=True):
                 item.data = data
-            self._answers.append(msgspec.structs.replace(answer, content=None))
+            self._answers.append(msgspec.structs.replace(answer, body=_NOTHING))
 
     async def _ask(self, items: list[Item]) -> Answer:
         """Ask; a refused parameter is learnt and left out. Raises `OutputError` for an answer without vectors."""

@@ -101,10 +101,11 @@ class Ask(msgspec.Struct, frozen=True, dict=True):
         return digest.digest()
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What came back: the decoded body, its usage and cost, who really served it, and whether it was held already."""
+class Answer(msgspec.Struct, frozen=True, dict=True):
+    """What came back: the body, its usage and cost, who really served it, and whether it was held already."""
 
-    content: Any
+    body: msgspec.Raw = msgspec.field(name="content")
+    """JSON as it came, so that it is neither written anew nor read before somebody needs it; or any decoded value."""
     usage: Usage
     cost: Money | None
     model: str
@@ -112,6 +113,11 @@ class Answer(msgspec.Struct, frozen=True):
     request_id: str
     at: float
     cached: bool = False
+
+    @cached_property
+    def content(self) -> Any:
+        """The body, decoded."""
+        return msgspec.json.decode(self.body) if isinstance(self.body, msgspec.Raw) else self.body
 
 
 def _boundary(ask: Ask) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from penstock.base.errors import RejectedError
 from penstock.base.types import Money, Usage
@@ -65,7 +66,7 @@ def _read_answer(caller: Caller, batch: BatchRow, sent: Sent, exchange: Exchange
     model = exchange.model or ask.model
     caller.corrections.learn(ask, usage.input)
     settlement = Settlement(reservation_of(sent, batch), "done", at, cost, usage, model, TIER, exchange.request_id)
-    content = unpack_vectors(exchange.content) if ask.reply == "vectors" else exchange.content
+    content: Any = unpack_vectors(exchange.content) if ask.reply == "vectors" else exchange.content
     answer = Answer(content, usage, cost, model, TIER, exchange.request_id, at)
     if ask.reply == "vectors":
         if not is_sound(ask, content):  # bought live, what is wrong with it is said

@@ -345,7 +345,8 @@ class Caller:
         self.governor.observe(permit, exchange.headers, usage.input or None)
         self.corrections.learn(ask, usage.input)
         cost = self._price(ask, exchange)
-        answer = Answer(exchange.content, usage, cost, model, exchange.tier, exchange.request_id, now)
+        body = msgspec.Raw(exchange.raw) if exchange.raw else exchange.content
+        answer = Answer(body, usage, cost, model, exchange.tier, exchange.request_id, now)
         settlement = Settlement(reservation, "done", now, cost, usage, model, exchange.tier, exchange.request_id)
         try:
             await self._save(ask, key, settlement, answer)

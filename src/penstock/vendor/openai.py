@@ -38,6 +38,8 @@ class Exchange(msgspec.Struct, frozen=True):
     model: str
     tier: str
     request_id: str
+    raw: bytes = b""
+    """The body as it came, where `content` is just what it says."""
 
 
 class OpenAI:
@@ -165,10 +167,10 @@ def read_reply(reply: Reply) -> Exchange:
     if reply.status >= 300 or not isinstance(content, dict):
         failure = explain(reply, [] if content is None else content, request_id)  # JSON's null is JSON
         return Exchange(headers, content, failure, Usage(), "", "", request_id)
-    return read_content(content, headers, reply.host)
+    return read_content(content, headers, reply.host, reply.body)
 
 
-def read_content(content: dict[str, Any], headers: Mapping[str, str], host: str) -> Exchange:
+def read_content(content: dict[str, Any], headers: Mapping[str, str], host: str, raw: bytes = b"") -> Exchange:
     """Turn the object that a good reply holds into an exchange; a response that failed has its error in it."""
     request_id = headers.get("x-request-id") or ""
     return Exchange(
@@ -179,6 +181,7 @@ def read_content(content: dict[str, Any], headers: Mapping[str, str], host: str)
         str(content.get("model") or ""),
         str(content.get("service_tier") or "default"),
         request_id,
+        raw,
     )
 
 
