@@ -11,6 +11,8 @@ from penstock.base.errors import FlowError, InputError, MappingError, SettingsEr
 from penstock.base.types import Sink, SnapshotSink, Source
 from penstock.flows.effects import find_match
 from penstock.flows.model import Flow, Target
+from penstock.flows.sinking import wish_of
+from penstock.runtime.effects import Effects
 from penstock.runtime.store import Store
 from penstock.vendors import Vendors
 
@@ -87,10 +89,18 @@ async def open_sink(vendors: Vendors, flow: Flow, target: Target, store: Store) 
 
         options = {"url": part.url, "table": part.table, "create": part.create}
         return sql_sink(_with_environment(vendors, options), flow.folder)
-    from penstock.data.brevo import BrevoSink, read_account
+    from penstock.data.brevo import BrevoSink, Wish, read_account
 
     caller = vendors.open_brevo(part.connection)
-    return BrevoSink(caller, await read_account(caller), create_contacts=part.create_contacts)
+    account = await read_account(caller)
+    return BrevoSink(
+        caller,
+        account,
+        Effects(store, vendors.clock, f"brevo:{account.id}"),
+        create_contacts=part.create_contacts,
+        wishes={name: Wish(*wish_of(given)) for name, given in part.attributes.items()},
+        lists={name: wish_of(given)[1] for name, given in part.lists.items()},
+    )
 
 
 def _with_environment(vendors: Vendors, options: Mapping[str, Any]) -> dict[str, Any]:

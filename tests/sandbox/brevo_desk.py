@@ -9,6 +9,7 @@ import msgspec
 from penstock.base.clock import ManualClock
 from penstock.data.brevo import Account, BrevoContacts, BrevoSink
 from penstock.runtime.brevo_calls import BrevoCaller
+from penstock.runtime.effects import OneEffect
 from penstock.sandbox.brevo import build_brevo_app
 from penstock.sandbox.brevo_limits import BrevoLimits
 from penstock.sandbox.brevo_state import BrevoState
@@ -49,6 +50,49 @@ class Gateway:
             await send(message)
 
 
+class MemoryEffects:
+    """The ledger of one-off effects without a store, for one process."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], OneEffect] = {}
+
+    async def once(self, kind: str, name: str, make: Any, find: Any, fields: Any = None) -> str:
+        known = await self.plan(kind, name, fields)
+        if known.state != "confirmed":
+            receipt = await find() if known.state in ("sent", "unknown") else None
+            await self.settle(kind, name, "unknown")
+            await self.settle(kind, name, "confirmed", receipt or await make())
+        return self.rows[kind, name].receipt
+
+    async def plan(self, kind: str, name: str, fields: Any = None) -> OneEffect:
+        planned = OneEffect(kind, name, "planned", dict(fields or {}), "", "", 0, "", 0.0)
+        return self.rows.setdefault((kind, name), planned)
+
+    async def send(self, effect: OneEffect) -> None:
+        await self.settle(effect.kind, effect.name, "sent")
+
+    async def settle(self, kind: str, name: str, state: Any, receipt: str = "", *, problem: str = "") -> None:
+        row = self.rows[kind, name]
+        self.rows[kind, name] = msgspec.structs.replace(
+            row, state=state, receipt=receipt or row.receipt, problem=problem
+        )
+
+    def doubt(self, kind: str, name: str) -> None:
+        self.rows[kind, name] = msgspec.structs.replace(self.rows[kind, name], state="unknown")
+
+    async def get(self, kind: str, name: str) -> OneEffect | None:
+        return self.rows.get((kind, name))
+
+    async def known(self, kind: str) -> list[OneEffect]:
+        return [row for row in self.rows.values() if row.kind == kind]
+
+    async def lost(self, kind: str) -> list[OneEffect]:
+        return [row for row in await self.known(kind) if row.state == "unknown"]
+
+    async def forget(self, kind: str, name: str) -> None:
+        self.rows.pop((kind, name), None)
+
+
 class Desk:
     """One account with everything that a test needs to see."""
 
@@ -62,10 +106,11 @@ class Desk:
         self.gateway = Gateway(build_brevo_app(self.world, state=self.state, limits=self.limits))
         self.http = Http(apps={"api.brevo.com": self.gateway})
         self.caller = BrevoCaller(Brevo(self.http, key, timeout=30.0), self.clock)
+        self.effects: Any = MemoryEffects()
         self.account = Account(self.state.organization, "Sandbox", "free")
 
     def sink(self, **options: Any) -> BrevoSink:
-        return BrevoSink(self.caller, self.account, **options)
+        return BrevoSink(self.caller, self.account, self.effects, **options)
 
     def contacts(self, **options: Any) -> BrevoContacts:
         return BrevoContacts(self.caller, self.account, **options)

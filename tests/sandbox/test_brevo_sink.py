@@ -117,7 +117,7 @@ async def test_a_taken_identifier_is_a_conflict_and_nothing_is_merged(desk, code
         await send({"type": "http.response.body", "body": msgspec.json.encode(body)})
 
     http = Http(apps={"api.brevo.com": answer})
-    sink = BrevoSink(BrevoCaller(Brevo(http, "xkeysib-test-0123"), desk.clock), desk.account)
+    sink = BrevoSink(BrevoCaller(Brevo(http, "xkeysib-test-0123"), desk.clock), desk.account, desk.effects)
     (outcome,) = await desk.clock.run(sink.write([score("ada@example.com")]))
     assert (outcome.state, outcome.problem.code) == ("conflict", "brevo.duplicate")
     assert "ext_id" in outcome.problem.message

@@ -19,6 +19,7 @@ from penstock.cli.main import Given, run_async
 from penstock.data.brevo import BrevoSink
 from penstock.flows.engine import Report
 from penstock.flows.plan import Plan
+from penstock.runtime.effects import Effects
 from penstock.runtime.governor import Pool
 from penstock.runtime.progress import Progress, Snapshot
 from penstock.vendors import check_sandbox_extra
@@ -180,7 +181,8 @@ class _Story:
         from penstock.data.brevo import read_account
 
         caller = self.workspace.vendors.open_brevo()
-        sink = BrevoSink(caller, await read_account(caller))
+        account = await read_account(caller)
+        sink = BrevoSink(caller, account, Effects(self.workspace.store, caller.clock, f"brevo:{account.id}"))
         return await sink.read_back([{"email": email} for email in emails])
 
     def _compare(

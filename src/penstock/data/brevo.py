@@ -1,4 +1,4 @@
-"""Brevo as a sink: attributes and events of contacts, checked against the account's schema before they are sent.
+"""Brevo as a sink: what contacts hold, which lists they are on, what they did and bought, checked before it is sent.
 
 Brevo accepts what it will not keep, so everything that it would drop in silence is refused here.
 Blocklist flags are never read into a write: there is no way to resubscribe anybody through this module.
@@ -6,13 +6,12 @@ Blocklist flags are never read into a write: there is no way to resubscribe anyb
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from penstock.base.errors import PenstockError, RejectedError, ThrottledError, UnavailableError
+from penstock.base.errors import PenstockError, ThrottledError, UnavailableError
 from penstock.base.types import Change, Finding, Outcome, Problem, Record
+from penstock.data.brevo_attributes import Schema
 from penstock.data.brevo_contacts import (
     MOST_PER_PAGE,
     Account,
@@ -23,48 +22,54 @@ from penstock.data.brevo_contacts import (
     to_record,
 )
 from penstock.data.brevo_events import EventWriter, Item
-from penstock.data.brevo_schema import (
-    NAME,
-    TYPE_OF_KIND,
-    Attribute,
-    check_field,
-    encode,
-    is_same,
-    read_attributes,
-    with_options,
-)
+from penstock.data.brevo_known import find_contacts
+from penstock.data.brevo_lists import ListWriter, list_name
+from penstock.data.brevo_owned import OwnedLists
+from penstock.data.brevo_processes import Processes
+from penstock.data.brevo_schema import Attribute, Wish, encode, holds
+from penstock.data.brevo_shop import ShopWriter
 from penstock.data.brevo_targets import NO_SUCH_CONTACT, Row, Target, find_target, get_contacts
 from penstock.data.brevo_updates import ContactWriter
 from penstock.runtime.brevo_calls import BrevoCaller
+from penstock.runtime.effects import Effects
 
-__all__ = ["Account", "BrevoContacts", "BrevoSink", "read_account"]
+__all__ = ["Account", "BrevoContacts", "BrevoSink", "Wish", "read_account"]
 
-SCHEMA_SECONDS = 900.0
-KINDS = ("attributes", "event")
-OWNED_PREFIXES = ("PENSTOCK_", "SENTIMENT_", "AI_")
+KINDS = ("product", "order", "event", "attributes", "list")
 
 
 class BrevoSink:
-    """Writes contact attributes (kind `attributes`) and events (kind `event`) to one account."""
+    """Writes contact attributes, list memberships, events, orders and products to one account."""
 
     def __init__(
         self,
         caller: BrevoCaller,
         account: Account,
+        effects: Effects,
         *,
         create_contacts: bool = False,
-        owned_prefixes: Sequence[str] = OWNED_PREFIXES,
+        wishes: Mapping[str, Wish] | None = None,
+        lists: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Write to `account`. Options are added only to attributes whose names start with `owned_prefixes`."""
+        """Write to `account`, and note in `effects` what is made there.
+
+        `wishes` says more of attributes than their values do. `lists` are names of lists of our own, each with the
+        options of its family, none for a plain list.
+        """
         self._caller = caller
         self._account = account
         self._create = create_contacts
-        self._owned = tuple(owned_prefixes)
-        self._contacts = ContactWriter(caller, create_contacts=create_contacts)
+        families = {name: options for name, options in (lists or {}).items() if options}
+        self._lists = [
+            one for name, options in (lists or {}).items() for one in ([list_name(name, o) for o in options] or [name])
+        ]
+        self._owned = OwnedLists(caller, effects)
+        self._processes = Processes(caller, effects)
+        self._schema = Schema(caller, effects, wishes or {})
+        self._contacts = ContactWriter(caller, self._owned, self._processes, create_contacts=create_contacts)
+        self._members = ListWriter(caller, self._owned, families, create_contacts=create_contacts)
         self._events = EventWriter(caller, create_contacts=create_contacts)
-        self._attributes: dict[str, Attribute] = {}
-        self._read_at: float | None = None
-        self._reading = asyncio.Lock()
+        self._shop = ShopWriter(caller, self._processes, create_contacts=create_contacts)
 
     def describe(self) -> str:
         return "Brevo" + (f" account {self._account.name}" if self._account.name else "")
@@ -76,30 +81,19 @@ class BrevoSink:
         """Do nothing: the connection belongs to who opened it."""
 
     async def check(self, fields: dict[str, str]) -> list[Finding]:
-        attributes = await self._schema(fresh=True) if fields else {}
-        return [check_field(name, kind, attributes) for name, kind in fields.items()]
+        """Look at attributes, lists, and where `fields` names some (`order.amount`) at orders and products."""
+        attributes = {name: kind for name, kind in fields.items() if "." not in name}
+        findings = await self._schema.check(attributes) if attributes else []
+        findings += await self._owned.check(self._lists) if self._lists else []
+        for kind in ("order", "product"):
+            names = [name.partition(".")[2] for name in fields if name.startswith(f"{kind}.")]
+            findings += await self._shop.check(kind, names) if names else []
+        return findings
 
     async def create_missing(self, fields: dict[str, str]) -> list[str]:
-        """Create the attributes that the account lacks; returns their names. Never changes an existing one."""
-        attributes = await self._schema(fresh=True)
-        created = []
-        for name, kind in fields.items():
-            if name in attributes or check_field(name, kind, {name: _pretend(name, kind)}).verdict != "ok":
-                continue
-            try:
-                await self._caller.call(
-                    "attributes.create",
-                    path={"category": "normal", "name": name},
-                    body={"type": TYPE_OF_KIND.get(kind, "text")},
-                    interactive=True,
-                )
-            except RejectedError:
-                if name not in await self._schema(fresh=True):
-                    raise
-                continue
-            created.append(name)
-        await self._schema(fresh=True)
-        return created
+        """Create the attributes, options and lists that the account lacks; returns the names of what was made."""
+        created = await self._schema.create({name: kind for name, kind in fields.items() if "." not in name})
+        return created + await self._owned.create(self._lists)
 
     async def write(self, changes: Sequence[Change]) -> list[Outcome]:
         """Write events first, then attributes: who sees the new state finds the event that explains it.
@@ -124,26 +118,38 @@ class BrevoSink:
         return [done[index] for index in range(len(changes))]
 
     async def _write_all(self, items: Sequence[Item], done: dict[int, Outcome]) -> None:
-        await self._events.write([item for item in items if item[1].kind == "event"], done)
-        updates = [item for item in items if item[1].kind == "attributes"]
+        await self._processes.settle()
+        things = _of(items, "order", "product")
+        if things:
+            await self._shop.write(things, done)
+        events = _of(items, "event")
+        if events:
+            await self._events.write(events, done)
+        updates = _of(items, "attributes")
         if updates:
-            await self._register_options(updates)
-            await self._contacts.write(await self._prepare(updates, done), done)
+            await self._schema.register_options([change for _, change in updates])
+            rows = await self._prepare(updates, done)
+            await self._contacts.write(rows, done, await self._schema.read())
+        moves = _of(items, "list")
+        if moves:
+            await self._members.write(moves, done)
 
     async def find(self, changes: Sequence[Change]) -> list[Outcome]:
-        """Compare with what Brevo holds: attributes by value, events by the mark that they carry."""
+        """Compare with what Brevo holds: values and lists as they are, events by the mark that they carry."""
         items = list(enumerate(changes))
-        done = await self._events.find([item for item in items if item[1].kind == "event"])
-        updates = [item for item in items if item[1].kind == "attributes"]
+        updates = _of(items, "attributes")
         try:
+            await self._processes.settle()
+            done = await self._events.find(_of(items, "event"))
+            done |= await self._members.find(_of(items, "list"))
+            done |= await self._shop.find(_of(items, "order", "product"))
             rows = await self._prepare(updates, done)
-            attributes = await self._schema() if rows else {}
-            contacts = await get_contacts(self._caller, [row.target for row in rows])
+            attributes = await self._schema.read() if rows else {}
+            contacts = await find_contacts(self._caller, [row.target for row in rows])
             for row in rows:
                 done[row.index] = self._compare(row, contacts.get(row.target), attributes)
         except (UnavailableError, ThrottledError) as error:
-            for index, _ in updates:
-                done.setdefault(index, Outcome("unknown", Problem.from_error(error)))
+            done = {place: Outcome("unknown", Problem.from_error(error)) for place, _ in items}
         for index, change in items:
             done.setdefault(index, Outcome("rejected", _unknown_kind(change.kind)))
         return [done[index] for index in range(len(changes))]
@@ -152,8 +158,7 @@ class BrevoSink:
         if contact is None:
             return Outcome("later") if self._create else Outcome("rejected", NO_SUCH_CONTACT)
         held = contact.get("attributes") or {}
-        is_there = all(is_same(attributes.get(name), value, held.get(name)) for name, value in row.attributes.items())
-        return Outcome("confirmed") if is_there else Outcome("later")
+        return Outcome("confirmed" if holds(held, row.attributes, attributes) else "later")
 
     async def changed_since(self, at: float) -> AsyncIterator[dict[str, Any]]:
         """Yield the contacts that changed since a moment in Unix seconds, with what their people allow."""
@@ -173,17 +178,9 @@ class BrevoSink:
             found.append(None if contact is None else dict(contact.get("attributes") or {}))
         return found
 
-    async def _schema(self, *, fresh: bool = False) -> dict[str, Attribute]:
-        async with self._reading:
-            now = self._caller.clock.monotonic()
-            if fresh or self._read_at is None or now - self._read_at > SCHEMA_SECONDS:
-                reply = await self._caller.call("attributes.list", interactive=True)
-                self._attributes, self._read_at = read_attributes(reply.content), now
-            return self._attributes
-
     async def _prepare(self, items: Sequence[Item], done: dict[int, Outcome]) -> list[Row]:
         """Encode updates; what can never be written is done at once, as rejected."""
-        attributes = await self._schema() if items else {}
+        attributes = await self._schema.read() if items else {}
         rows = []
         for index, change in items:
             target = find_target(change.match)
@@ -199,39 +196,10 @@ class BrevoSink:
                 rows.append(Row(index, target, encoded))
         return rows
 
-    async def _register_options(self, items: Sequence[Item]) -> None:
-        """Add the labels that a batch needs to categories that the connector owns; Brevo drops unknown ones."""
-        attributes = await self._schema()
-        missing: dict[str, list[str]] = {}
-        for _, change in items:
-            for name, value in change.fields.items():
-                attribute = attributes.get(name.upper())
-                if attribute is not None and attribute.name.startswith(self._owned):
-                    for label in _labels(attribute, value):
-                        if not attribute.has_option(label) and label not in missing.setdefault(attribute.name, []):
-                            missing[attribute.name].append(label)
-        for name, labels in missing.items():
-            body = with_options(attributes[name], labels) if labels else None
-            if isinstance(body, dict):
-                path = {"category": attributes[name].category, "name": name}
-                with suppress(RejectedError):  # what needed the option is then refused by name
-                    await self._caller.call("attributes.update", path=path, body=body, interactive=True)
-        if any(missing.values()):
-            await self._schema(fresh=True)
 
-
-def _labels(attribute: Attribute, value: Any) -> list[str]:
-    if value in (None, "") or attribute.type not in ("category", "multiple-choice"):
-        return []
-    if attribute.type == "category":
-        return [value] if isinstance(value, str) else []
-    parts = value.split(",") if isinstance(value, str) else value
-    return [part.strip() for part in parts if isinstance(part, str)] if isinstance(parts, (list, tuple)) else []
-
-
-def _pretend(name: str, kind: str) -> Attribute:
-    return Attribute(name, "normal" if NAME.fullmatch(name) else "", TYPE_OF_KIND.get(kind, "text"))
+def _of(items: Sequence[Item], *kinds: str) -> list[Item]:
+    return [item for item in items if item[1].kind in kinds]
 
 
 def _unknown_kind(kind: str) -> Problem:
-    return Problem("brevo.unknown-kind", f"Brevo cannot be written a {kind!r}", "Use `attributes` or `event`.")
+    return Problem("brevo.unknown-kind", f"Brevo cannot be written a {kind!r}", f"Use one of {', '.join(KINDS)}.")

@@ -15,7 +15,8 @@ import msgspec
 
 from penstock.base.errors import RejectedError, ThrottledError, UnavailableError
 from penstock.base.types import Change, Outcome, Problem
-from penstock.data.brevo_targets import NO_SUCH_CONTACT, Target, find_target, get_contacts, spread, width_for
+from penstock.data.brevo_known import ContactBook, find_contacts
+from penstock.data.brevo_targets import NO_SUCH_CONTACT, Target, find_target, spread, width_for
 from penstock.runtime.brevo_calls import BrevoCaller
 
 MARK = "penstock_id"
@@ -42,6 +43,7 @@ class EventWriter:
     def __init__(self, caller: BrevoCaller, *, create_contacts: bool) -> None:
         self._caller = caller
         self._create = create_contacts
+        self._book = ContactBook(caller, create_contacts=create_contacts)
 
     async def write(self, items: Sequence[Item], done: dict[int, Outcome]) -> None:
         """Send the events and note in `done` what became of each, also when an error stops the rest."""
@@ -61,46 +63,18 @@ class EventWriter:
 
     async def _prepare(self, items: Sequence[Item], done: dict[int, Outcome]) -> list[tuple[int, dict[str, Any]]]:
         parsed = _parse(items, done)
-        targets = [target for target, _ in parsed.values()]
-        known = await self._find_contacts(targets)
-        refused: dict[Target, Problem] = {}
-        if self._create and known is not None:
-            try:
-                refused = await self._create_contacts([target for target in targets if target not in known])
-                known = await self._find_contacts(targets)
-            except (UnavailableError, ThrottledError):
-                known = None
         ready = []
-        for index, (target, body) in parsed.items():
-            if known is None:
-                done[index] = Outcome("later", _LATER)
-            elif target not in known:
-                done[index] = Outcome("rejected", refused.get(target, NO_SUCH_CONTACT))
-            else:
-                ready.append((index, {**body, "identifiers": {"contact_id": known[target]}}))
-        return ready
-
-    async def _create_contacts(self, targets: Sequence[Target]) -> dict[Target, Problem]:
-        """Create contacts before their events: an event of nobody could not be found again after a crash."""
-        refused: dict[Target, Problem] = {}
-
-        async def create(target: Target) -> None:
-            name = "email" if target.kind == "email_id" else "ext_id"
-            try:
-                await self._caller.call("contacts.create", body={name: target.value, "updateEnabled": True})
-            except RejectedError as error:
-                refused[target] = Problem.from_error(error)
-
-        missing = [target for target in dict.fromkeys(targets) if target.kind != "contact_id"]
-        await spread(missing, create, width_for(self._caller, "contacts.create"))
-        return refused
-
-    async def _find_contacts(self, targets: Sequence[Target]) -> dict[Target, int] | None:
         try:
-            contacts = await get_contacts(self._caller, targets)
+            numbers, refused = await self._book.number([target for target, _ in parsed.values()])
         except (UnavailableError, ThrottledError):
-            return None
-        return {target: int(contact["id"]) for target, contact in contacts.items()}
+            done.update(dict.fromkeys(parsed, Outcome("later", _LATER)))
+            return []
+        for index, (target, body) in parsed.items():
+            if target in numbers:
+                ready.append((index, {**body, "identifiers": {"contact_id": numbers[target]}}))
+            else:
+                done[index] = Outcome("rejected", refused[target])
+        return ready
 
     async def _send_one(self, body: dict[str, Any]) -> Outcome:
         try:
@@ -118,9 +92,10 @@ class EventWriter:
         """Look events up by the mark that they carry: confirmed, or later when certainly not there."""
         done: dict[int, Outcome] = {}
         waiting = _parse(items, done)
+        contacts: dict[Target, int] | None = None
         try:
-            contacts = await self._find_contacts([target for target, _ in waiting.values()])
-            marks = await self._read_marks(waiting, contacts or {})
+            contacts = await self._find_numbers([target for target, _ in waiting.values()])
+            marks = await self._read_marks(waiting, contacts)
         except (UnavailableError, ThrottledError, RejectedError):
             contacts, marks = None, set()
         for index, (target, body) in waiting.items():
@@ -133,6 +108,10 @@ class EventWriter:
             else:
                 done[index] = Outcome("rejected", NO_SUCH_CONTACT)
         return done
+
+    async def _find_numbers(self, targets: Sequence[Target]) -> dict[Target, int]:
+        found = await find_contacts(self._caller, targets)
+        return {target: int(contact["id"]) for target, contact in found.items()}
 
     async def _read_marks(
         self, waiting: dict[int, tuple[Target, dict[str, Any]]], contacts: dict[Target, int]

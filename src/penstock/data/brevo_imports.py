@@ -2,49 +2,54 @@
 
 An import must name a list, so the rows land in one list that Penstock owns, in a folder that it owns.
 It creates contacts that do not exist, so existence is checked first where that is not wanted.
-A repeated import leaves the same data (API reference, 2026), so an unknown outcome is simply repeated.
+No report tells of values that were dropped, so a sample is read back.
 """
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from penstock.base.errors import RejectedError, ThrottledError, UnavailableError
+from penstock.base.errors import FixError, RejectedError, ThrottledError, UnavailableError
 from penstock.base.types import Outcome, Problem
-from penstock.data.brevo_contacts import Place, scan
+from penstock.data.brevo_known import find_contacts
+from penstock.data.brevo_owned import LANDING, OwnedLists
+from penstock.data.brevo_processes import Processes
+from penstock.data.brevo_schema import Attribute, holds
 from penstock.data.brevo_targets import NO_SUCH_CONTACT, Row, Target, get_contacts, read_email
 from penstock.runtime.brevo_calls import BrevoCaller
 
-FOLDER = "Penstock"
-LIST = "Penstock updates"
 MOST_BYTES = 7_500_000
 MOST_ROWS = 50_000
-FIRST_POLL_SECONDS = 3.0
-LONGEST_POLL_SECONDS = 60.0
-LONGEST_PROCESS_SECONDS = 3600.0
-DOWN = (UnavailableError, ThrottledError, RejectedError)
+SAMPLE = 3
+"""Contacts that are read back after each import."""
+SECOND_LOOK_SECONDS = 10.0
+DOWN = (UnavailableError, ThrottledError, RejectedError, FixError)
 
 _UNFINISHED = Problem(
     "brevo.import-unfinished",
     "Brevo took the import, but did not finish it in time",
     "It is looked up before anything is repeated; run the same command again later.",
 )
+_NOT_VISIBLE = Problem(
+    "brevo.not-visible",
+    "Brevo took the import, but a contact read back does not show what was written",
+    "It is compared once more before anything is repeated.",
+)
 
 
 class Importer:
     """Writes rows by import; a row that it leaves without an outcome is to be written singly."""
 
-    def __init__(self, caller: BrevoCaller, *, create_contacts: bool) -> None:
+    def __init__(self, caller: BrevoCaller, owned: OwnedLists, processes: Processes, *, create_contacts: bool) -> None:
         self._caller = caller
+        self._owned = owned
+        self._processes = processes
         self._create = create_contacts
-        self._list: int | None = None
-        self._opening = asyncio.Lock()
 
     def choose(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows that an import can carry: one per contact, its first, with nothing to clear."""
@@ -61,74 +66,38 @@ class Importer:
         total = (await self._caller.call("contacts.list", query={"limit": 1})).content.get("count")
         return isinstance(total, int) and total / 1000 < len(rows) / 2
 
-    async def write(self, rows: Sequence[Row], done: dict[int, Outcome]) -> None:
+    async def write(self, rows: Sequence[Row], done: dict[int, Outcome], attributes: Mapping[str, Attribute]) -> None:
         """Import what can be imported and note it in `done`; raises only what stops the run."""
         try:
             ready = await self._resolve(rows, done)
-            list_id = await self._open_list() if ready else 0
+            list_id = await self._owned.open(LANDING) if ready else 0
         except DOWN:
             return
         for chunk in cut_chunks(ready):
             try:
-                done.update(await self._write_chunk(chunk, list_id))
+                done.update(await self._write_chunk(chunk, list_id, attributes))
             except DOWN:
                 return
 
     async def _resolve(self, rows: Sequence[Row], done: dict[int, Outcome]) -> list[tuple[str, Row]]:
         """Return the rows with the address to import them under; rows of absent contacts are done."""
-        contacts = await get_contacts(self._caller, [row.target for row in rows if row.target.kind == "contact_id"])
-        wanted = {row.target.value for row in rows if row.target.kind == "email_id"}
-        present = wanted if self._create else await self._find_present(wanted)
+        wanted = [row.target for row in rows if not self._create or row.target.kind == "contact_id"]
+        contacts = await find_contacts(self._caller, wanted)
         ready: list[tuple[str, Row]] = []
         for row in rows:
-            email: str | None
-            if row.target.kind == "email_id":
-                email, is_present = row.target.value, row.target.value in present
-            else:
-                contact = contacts.get(row.target)
-                email, is_present = read_email((contact or {}).get("email")), contact is not None
+            contact = contacts.get(row.target)
+            is_present = contact is not None or (self._create and row.target.kind == "email_id")
+            is_known_by_email = row.target.kind == "email_id"
+            email = row.target.value if is_known_by_email else read_email((contact or {}).get("email"))
             if not is_present:
                 done[row.index] = Outcome("rejected", NO_SUCH_CONTACT)
             elif email is not None:
                 ready.append((email, row))
         return ready
 
-    async def _find_present(self, wanted: set[str]) -> set[str]:
-        present: set[str] = set()
-        if not wanted:
-            return present
-        async for contacts, _ in scan(self._caller, Place(), 1000):
-            present.update(wanted.intersection(str(contact.get("email")).lower() for contact in contacts))
-            if len(present) == len(wanted):
-                break
-        return present
-
-    async def _open_list(self) -> int:
-        async with self._opening:
-            if self._list is None:
-                folder = await self._find_or_create("folders.list", "folders", {}, "folders.create", {"name": FOLDER})
-                self._list = await self._find_or_create(
-                    "folders.lists", "lists", {"id": folder}, "lists.create", {"name": LIST, "folderId": folder}
-                )
-            return self._list
-
-    async def _find_or_create(
-        self, list_operation: str, collection: str, path: dict[str, int], create_operation: str, body: dict[str, Any]
-    ) -> int:
-        offset, size = 0, 50
-        while True:
-            query: dict[str, Any] = {"limit": size, "offset": offset, "sort": "asc"}
-            reply = await self._caller.call(list_operation, path=path, query=query)
-            found = reply.content[collection]
-            for item in found:
-                if item.get("name") == body["name"]:
-                    return int(item["id"])
-            if len(found) < size:
-                break
-            offset += size
-        return int((await self._caller.call(create_operation, body=body)).content["id"])
-
-    async def _write_chunk(self, chunk: Sequence[tuple[str, Row]], list_id: int) -> dict[int, Outcome]:
+    async def _write_chunk(
+        self, chunk: Sequence[tuple[str, Row]], list_id: int, attributes: Mapping[str, Attribute]
+    ) -> dict[int, Outcome]:
         body = {
             "jsonBody": [{"email": email, "attributes": row.attributes} for email, row in chunk],
             "listIds": [list_id],
@@ -136,31 +105,36 @@ class Importer:
             "emptyContactsAttributes": False,
             "disableNotification": True,
         }
-        process = int((await self._caller.call("contacts.import", body=body)).content["processId"])
-        receipt = f"import {process}"
+        begun = await self._processes.begin("contacts.import", body, "processId")
+        receipt = f"import {begun.number}"
+        problem: Problem | None = _UNFINISHED
         try:
-            content = await self._await_process(process)
+            content = await self._processes.end(begun)
             if content is not None and content.get("status") != "completed":
                 return {}
             failed = None if content is None else await self._read_reports(content, {email for email, _ in chunk})
+            if failed is not None and not await self._is_visible(
+                [row for row in chunk if row[0] not in failed], attributes
+            ):
+                failed, problem = None, _NOT_VISIBLE
         except DOWN:
             failed = None
         if failed is None:
-            return {row.index: Outcome("unknown", _UNFINISHED, receipt) for _, row in chunk}
+            return {row.index: Outcome("unknown", problem, receipt) for _, row in chunk}
         return {row.index: Outcome("confirmed", None, receipt) for email, row in chunk if email not in failed}
 
-    async def _await_process(self, process: int) -> dict[str, Any] | None:
-        """Poll ever more rarely, for polls share a limit of some hundred calls an hour; None when it takes too long."""
-        clock = self._caller.clock
-        give_up = clock.monotonic() + LONGEST_PROCESS_SECONDS
-        wait = FIRST_POLL_SECONDS
-        while clock.monotonic() < give_up:
-            await clock.sleep(wait)
-            content: dict[str, Any] = (await self._caller.call("processes.get", path={"id": process})).content
-            if content.get("status") in ("completed", "failed", "cancelled"):
-                return content
-            wait = min(wait * 1.6, LONGEST_POLL_SECONDS)
-        return None
+    async def _is_visible(self, chunk: Sequence[tuple[str, Row]], attributes: Mapping[str, Attribute]) -> bool:
+        """Read a sample back: no report tells of values that Brevo dropped, or does not show yet."""
+        sample = [chunk[round(n * (len(chunk) - 1) / (SAMPLE - 1))] for n in range(SAMPLE)] if chunk else []
+        targets = {email: Target("email_id", email) for email, _ in sample}
+        for wait in (0.0, SECOND_LOOK_SECONDS):
+            if wait:
+                await self._caller.clock.sleep(wait)
+            contacts = await get_contacts(self._caller, targets.values())
+            held = {email: contacts.get(target, {}).get("attributes") or {} for email, target in targets.items()}
+            if all(holds(held[email], row.attributes, attributes) for email, row in sample):
+                return True
+        return False
 
     async def _read_reports(self, content: dict[str, Any], emails: set[str]) -> set[str] | None:
         """Return the addresses that were not written; None when a report names rows that cannot be told."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -19,12 +19,21 @@ from penstock.base.types import Finding, Problem
 NAME = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
 MOST_OPTION_LETTERS = 200
 
-TYPE_OF_KIND = {"text": "text", "number": "float", "date": "date", "boolean": "boolean"}
+TYPE_OF_KIND = {
+    "text": "text",
+    "number": "float",
+    "date": "date",
+    "boolean": "boolean",
+    "category": "category",
+    "multiple-choice": "multiple-choice",
+}
 FITTING_TYPES = {
     "text": ("text", "category", "multiple-choice"),
     "number": ("float", "text"),
     "date": ("date", "text"),
     "boolean": ("boolean", "text"),
+    "category": ("category",),
+    "multiple-choice": ("multiple-choice",),
 }
 IDENTITY = ("EMAIL", "EXT_ID", "SMS", "WHATSAPP", "LANDLINE_NUMBER")
 """Never written: a new address lifts a blocklisting (contact update reference, 2026) and can merge people."""
@@ -37,6 +46,13 @@ class Option(msgspec.Struct, frozen=True):
 
     value: str
     label: str
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a flow says of an attribute beside its value: the kind of values, and the labels that they can have."""
+
+    kind: str = ""
+    options: tuple[str, ...] = ()
 
 
 class Attribute(msgspec.Struct, frozen=True):
@@ -252,6 +268,11 @@ def is_same(attribute: Attribute | None, wanted: object, held: object) -> bool:
         number = _encode_number(held)
         return number is not None and math.isclose(number, wanted, rel_tol=1e-9, abs_tol=1e-9)
     return wanted == (_encode_date(held) if kind == "date" else held)
+
+
+def holds(held: Mapping[str, Any], wanted: Mapping[str, Any], attributes: Mapping[str, Attribute]) -> bool:
+    """Say whether a contact's attributes hold all that was written."""
+    return all(is_same(attributes.get(name), value, held.get(name)) for name, value in wanted.items())
 
 
 def with_options(attribute: Attribute, labels: Sequence[str]) -> dict[str, Any] | Problem:

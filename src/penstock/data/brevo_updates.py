@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from penstock.base.errors import RejectedError, ThrottledError, UnavailableError
 from penstock.base.types import Outcome, Problem
 from penstock.data.brevo_imports import Importer
+from penstock.data.brevo_owned import OwnedLists
+from penstock.data.brevo_processes import Processes
+from penstock.data.brevo_schema import Attribute
 from penstock.data.brevo_targets import NO_SUCH_CONTACT, Row, Target, spread, width_for
 from penstock.runtime.brevo_calls import BrevoCaller
 
@@ -24,20 +27,20 @@ _DOWN = Problem(
 class ContactWriter:
     """Sets attributes of contacts; the same update twice leaves the same contact."""
 
-    def __init__(self, caller: BrevoCaller, *, create_contacts: bool) -> None:
+    def __init__(self, caller: BrevoCaller, owned: OwnedLists, processes: Processes, *, create_contacts: bool) -> None:
         self._caller = caller
         self._create = create_contacts
-        self._importer = Importer(caller, create_contacts=create_contacts)
+        self._importer = Importer(caller, owned, processes, create_contacts=create_contacts)
 
-    async def write(self, rows: Sequence[Row], done: dict[int, Outcome]) -> None:
+    async def write(self, rows: Sequence[Row], done: dict[int, Outcome], attributes: Mapping[str, Attribute]) -> None:
         """Write all rows, those of one contact in order, and note in `done` what became of each."""
         by_import = await self._choose_import(rows)
         if by_import:
-            await self._importer.write(by_import, done)
+            await self._importer.write(by_import, done, attributes)
         await self._write_singly([row for row in rows if row.index not in done], done)
         left = [row for row in rows if row.index not in done]
         if left and not by_import:
-            await self._importer.write(self._importer.choose(left), done)
+            await self._importer.write(self._importer.choose(left), done, attributes)
         for row in left:
             done.setdefault(row.index, Outcome("later", _DOWN))
 

@@ -34,11 +34,12 @@ async def read_samples(flow: Flow, source: Source, joins: Mapping[str, Source]) 
     summaries = results
     if flow.summarize is not None:
         summaries = {name: summarize_feedback([("example", 0.0, output)]) for name, output in results.items()}
+    status = {"status": {"at": "2026-01-01", "model": "example", "version": "example"}}
     async for page in source.pages(size=RECORDS):
         scopes = [{"record": record.data, **rows} for record in page.records]
         wanted = [scope for scope in scopes if _is_wanted(flow, scope)]
         if wanted:
-            return [Sample({**scope, **results}, {**scope, **summaries}) for scope in wanted]
+            return [Sample({**scope, **results, **status}, {**scope, **summaries, **status}) for scope in wanted]
     return []
 
 
@@ -103,8 +104,14 @@ def _example(part: Mapping[str, Any]) -> Any:
 
 
 def kinds_of(target: Target, samples: Sequence[Sample]) -> dict[str, str]:
-    """Return what kind of value each field of a target gets (number, text, date, boolean), "" where unknown."""
-    return {name: _kind(expression.evaluate, samples) for name, expression in target.fields.items()}
+    """Return what kind of value each field of a target gets (number, text, date, boolean), "" where unknown.
+
+    Fields of orders and products are named with their word before them: `order.amount`.
+    """
+    fields = dict(target.fields)
+    for word, parts in (("order", target.order), ("product", target.product)):
+        fields |= {f"{word}.{name}": expression for name, expression in parts.items()}
+    return {name: _kind(expression.evaluate, samples) for name, expression in fields.items()}
 
 
 def _kind(evaluate: Any, samples: Sequence[Sample]) -> str:

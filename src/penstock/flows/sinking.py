@@ -10,7 +10,7 @@ from pydantic import Field
 from penstock.flows.strict import Strict
 
 SINKS: Mapping[str, tuple[str, ...]] = {
-    "brevo": ("match", "attributes", "lists", "event", "order", "product", "create-contacts", "connection"),
+    "brevo": ("match", "attributes", "status", "lists", "event", "order", "product", "create-contacts", "connection"),
     "conversions": ("match", "columns", "mapping"),
     "files": ("match", "path", "columns"),
     "sql": ("match", "url", "table", "columns", "create"),
@@ -57,6 +57,8 @@ class SinkPart(Strict):
 
     match: Any = None
     """What identifies the contact or row: an email, or a mapping such as `{ ext_id: … }`."""
+    status: str | None = Field(None, pattern=r"^[A-Za-z][A-Za-z0-9_]{0,40}$")
+    """Beginning of three more attributes that say of the values when, by which model and version they were made."""
     attributes: dict[str, AttributePart | Scalar | list[Any]] = Field(default={})
     """Brevo attributes to keep up to date."""
     lists: dict[str, ListPart | Scalar] = Field(default={})
@@ -96,3 +98,9 @@ class SinkPart(Strict):
 def value_of(part: Any) -> tuple[Any, tuple[str, ...]]:
     """Return the value of an attribute or list, and where it stands below its name."""
     return (part.value, ("value",)) if isinstance(part, (AttributePart, ListPart)) else (part, ())
+
+
+def wish_of(part: Any) -> tuple[str, tuple[str, ...]]:
+    """Return the kind of values that an attribute was given, and the options of an attribute or list."""
+    kind = part.kind if isinstance(part, AttributePart) else None
+    return kind or "", tuple(part.options) if isinstance(part, (AttributePart, ListPart)) else ()

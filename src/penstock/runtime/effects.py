@@ -64,7 +64,7 @@ class Effects:
         try:
             receipt = await find() if known.state in ("sent", "unknown") else None
         except BaseException:  # still nobody knows
-            self._store.post(_settle, self._row(kind, name, "unknown"))
+            self.doubt(kind, name)
             raise
         if receipt is None:
             receipt = await self._make(kind, name, make)
@@ -78,7 +78,7 @@ class Effects:
             await self.settle(kind, name, _state_after(error), problem=str(redact(f"{error.code}: {error.message}")))
             raise
         except BaseException:
-            self._store.post(_settle, self._row(kind, name, "unknown"))
+            self.doubt(kind, name)
             raise
 
     async def plan(self, kind: str, name: str, fields: Mapping[str, Any] | None = None) -> OneEffect:
@@ -114,6 +114,16 @@ class Effects:
     async def known(self, kind: str) -> list[OneEffect]:
         """Return the effects of a kind, by name: what the connector made, and what it tried to."""
         return [_read(row) for row in await self._store.read("once_effects", sink=self._place, kind=kind)]
+
+    async def lost(self, kind: str) -> list[OneEffect]:
+        """Return the effects of which nobody knows what became of them: unknown, or sent by a process that is gone."""
+        open_ones = [one for one in await self.known(kind) if one.state in ("sent", "unknown")]
+        dead = await self._store.find_dead({one.session for one in open_ones if one.state == "sent"})
+        return [one for one in open_ones if one.state == "unknown" or one.session in dead]
+
+    def doubt(self, kind: str, name: str) -> None:
+        """Note, without waiting, that nobody knows what became of an effect, as when this task is cancelled."""
+        self._store.post(_settle, self._row(kind, name, "unknown"))
 
     async def forget(self, kind: str, name: str) -> None:
         """Forget an effect whose thing is gone, so that it can be made again."""
