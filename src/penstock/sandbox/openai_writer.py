@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from penstock.sandbox.copywriter import write_copy
 from penstock.sandbox.fill import Filler
 from penstock.sandbox.judge import Judgement, choose, judge
 from penstock.sandbox.openai_tools import Tool, ToolCall, call_tools
@@ -94,7 +95,9 @@ def _compose(
     if kind != "text" and "broken" in triggers and BROKEN not in prompt.text:
         return BROKEN
     if kind == "json_schema":
-        return msgspec.json.encode(Filler((order.wanted or {}).get("schema") or {}, entries).fill()).decode()
+        schema = (order.wanted or {}).get("schema") or {}
+        value = write_copy(schema, prompt)
+        return msgspec.json.encode(Filler(schema, entries).fill() if value is None else value).decode()
     if kind == "json_object":
         found = entries[0][1]
         fields = {"score": found.score, "label": found.label, "confidence": found.confidence}
