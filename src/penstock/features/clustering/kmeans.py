@@ -1,0 +1,120 @@
+"""K-means on points that fit into memory: k-means++ starts, a race of several, the best one run to its end."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from penstock.features.clustering.cores import each
+
+Array = np.ndarray[Any, Any]
+
+RESTARTS = 10
+_FIRST_ROUNDS = 4
+"""Rounds that every start gets; what is ahead then nearly always stays ahead, and only that is run to its end."""
+_FINALISTS = 2
+_RACE_POINTS = 100
+"""Points a centre that the race is run on."""
+_MOST_ROUNDS = 100
+_ENOUGH = 1e-5
+"""Relative gain of a round below which the centres are where they will be."""
+
+
+class Clusters(NamedTuple):
+    """Centres, float32 of k × dimensions; the sum of squared distances to the nearest; rounds that were needed."""
+
+    centres: Array
+    inertia: float
+    rounds: int
+
+
+def find_clusters(points: Array, count: int, seed: int = 7, restarts: int = RESTARTS) -> Clusters:
+    """Return the best of several starts; the same points, in the same order, and seed give the same centres.
+
+    `points` are float32, finite, in random order, and at least `count` of them differ.
+    """
+    some = points[: _RACE_POINTS * count]
+    if len(np.unique(some, axis=0)) < count:
+        some = points
+    squares = _squares(some)
+
+    def start(chance: np.random.Generator) -> Clusters:
+        return improve(some, _choose_starts(some, squares, count, chance), _FIRST_ROUNDS)
+
+    starts = sorted(each(start, np.random.default_rng(seed).spawn(restarts)), key=lambda one: one.inertia)
+    ends = each(lambda one: improve(points, one.centres), starts[:_FINALISTS])
+    return min(ends, key=lambda end: end.inertia)
+
+
+def improve(points: Array, centres: Array, rounds: int = _MOST_ROUNDS) -> Clusters:
+    """Move centres to the mean of their points until nothing is gained; a centre without points goes to a far one."""
+    squares = _squares(points)
+    before = np.inf
+    for number in range(1, rounds + 1):
+        labels, gaps = nearest(points, centres, squares)
+        inertia = float(gaps.sum(dtype=np.float64))
+        if before - inertia <= _ENOUGH * inertia:
+            return Clusters(centres, inertia, number)
+        before = inertia
+        centres = _move(points, centres, labels, gaps)
+    return Clusters(centres, float(nearest(points, centres, squares)[1].sum(dtype=np.float64)), rounds)
+
+
+def nearest(points: Array, centres: Array, squares: Array | None = None) -> tuple[Array, Array]:
+    """Return the place of each point's nearest centre, and the squared distance to it."""
+    scores = points @ (-2 * centres.T)
+    scores += _squares(centres)
+    labels = scores.argmin(axis=1)
+    gaps = scores[np.arange(len(points)), labels] + (_squares(points) if squares is None else squares)
+    return labels, np.maximum(gaps, 0, out=gaps)
+
+
+def add_up(points: Array, labels: Array, count: int) -> tuple[Array, Array]:
+    """Return the sum of the points of each label, and their number."""
+    members = np.zeros((count, len(points)), np.float32)
+    members[labels, np.arange(len(points))] = 1
+    return members @ points, np.bincount(labels, minlength=count)
+
+
+def _squares(points: Array) -> Array:
+    found: Array = np.einsum("ij,ij->i", points, points)
+    return found
+
+
+def _move(points: Array, centres: Array, labels: Array, gaps: Array) -> Array:
+    sums, sizes = add_up(points, labels, len(centres))
+    moved: Array = sums / np.maximum(sizes, 1)[:, None].astype(np.float32)
+    empty = np.flatnonzero(sizes == 0)
+    if len(empty):
+        moved[empty] = points[np.argsort(gaps, kind="stable")[::-1][: len(empty)]]
+    return moved
+
+
+def _choose_starts(points: Array, squares: Array, count: int, chance: np.random.Generator) -> Array:
+    """Choose centres far apart: each by chance in proportion to the squared distance to the nearest so far.
+
+    Of a few drawn each time the one that gains most is taken (Arthur and Vassilvitskii, 2007, greedy form).
+    """
+    tries = 2 + int(np.log(count))
+    chosen = [int(chance.integers(len(points)))]
+    gaps = _gaps(points, squares, chosen)[0]
+    while len(chosen) < count:
+        steps = np.cumsum(gaps, dtype=np.float64)
+        drawn = np.searchsorted(steps, chance.random(tries) * steps[-1])
+        offers = np.minimum(_gaps(points, squares, np.minimum(drawn, len(points) - 1)), gaps)
+        best = int(offers.sum(axis=1, dtype=np.float64).argmin())
+        chosen.append(int(drawn[best]))
+        gaps = offers[best]
+    taken: Array = points[chosen]
+    return taken
+
+
+def _gaps(points: Array, squares: Array, places: Any) -> Array:
+    offered = points[places]
+    gaps = offered @ points.T
+    gaps *= -2
+    gaps += squares
+    gaps += squares[places][:, None]
+    kept: Array = np.maximum(gaps, 0, out=gaps)
+    return kept
