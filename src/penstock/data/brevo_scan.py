@@ -123,8 +123,13 @@ async def walk_through(
             if place.offset and not known:  # rows before this page were deleted, and unread ones moved up before it
                 place = msgspec.structs.replace(place, offset=max(0, place.offset - walk.most))
                 continue
-            fresh = [row for row, one in zip(rows, ids, strict=True) if one is None or one not in known]
-            met.add([one for one in ids if one is not None])
+            fresh = []
+            for row, one in zip(rows, ids, strict=True):
+                if one is None or one not in known:
+                    fresh.append(row)
+                if one is not None:
+                    known.add(one)
+            met.add(list(known))
             is_last = len(rows) < walk.most
             after = _finish(walk, place, rows) if is_last else _advance(walk, place, rows)
             for part, between in _cut(walk, fresh, place, after, size):

@@ -146,7 +146,7 @@ class BrevoSource:
             page.records.append(record) if isinstance(record, Record) else page.rejects.append(record)
         return page
 
-    async def keys(self) -> AsyncIterator[list[str]]:
+    async def all_keys(self) -> AsyncIterator[list[str]]:
         """Yield the keys of everything that is there now, page by page, without a cursor."""
         for walk in self._walks:
             place = begin(walk, Place(), self._caller.clock.now(), self._first)
