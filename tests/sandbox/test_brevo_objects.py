@@ -172,6 +172,7 @@ async def test_events_are_read_once_however_often_they_were_sent_and_then_only_n
     desk.clock.advance(10)
     records = await read(desk, "events", events=["feedback"])
     assert sorted(record.data["event_properties"]["text"] for record in records) == ["bad", "good"]
+    desk.clock.advance(3 * DAY)
     keys, watermark = await read_since(desk, "events", None)
     assert len(keys) == 3
     desk.clock.advance(3 * DAY)
