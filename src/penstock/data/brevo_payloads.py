@@ -51,15 +51,19 @@ class News(msgspec.Struct, frozen=True):
     """Name of the API key that caused it; empty for people."""
     fields: frozenset[str] = frozenset()
     """Names of what changed, where that is said."""
+    lists: frozenset[int] = frozenset()
     at: float = 0.0
     """Seconds since 1970; 0 where the payload has no epoch time."""
     said: tuple[Said, ...] = ()
 
     @property
     def names(self) -> list[str]:
-        """Everything that the contact is known by, the surest first."""
-        keys = [f"id:{self.key}", f"ext_id:{self.key}"] if self.key.isdecimal() else [f"ext_id:{self.key}", self.key]
-        return [*([self.email] if self.email else []), *(keys if self.key else [])]
+        """What the contact is known by, the surest first; a bare number is never one, for it names other things too."""
+        if self.email:
+            return [self.email, *([self.key] if self.key and not self.key.isdecimal() else [])]
+        if not self.key:
+            return []
+        return [f"id:{self.key}", f"ext_id:{self.key}"] if self.key.isdecimal() else [self.key, f"ext_id:{self.key}"]
 
 
 def is_urgent(body: bytes) -> bool:
@@ -117,14 +121,13 @@ def _read(payload: dict[str, Any]) -> News | None:
         key,
         _text(payload.get("api_key_name")),
         frozenset(content) if isinstance(content, dict) else frozenset(),
+        frozenset(int(one) for one in _lists(payload) if one.isdecimal()),
         _epoch(payload),
     )
 
 
 def _mark(payload: dict[str, Any], who: str) -> bytes:
     """Hash what makes two deliveries the same event (Brevo has no id for them)."""
-    lists = payload.get("list_id")
-    numbers = sorted(_text(one) for one in (lists if isinstance(lists, list) else [lists]) if one is not None)
     return _hash(
         [
             _text(payload.get("id")),
@@ -132,10 +135,15 @@ def _mark(payload: dict[str, Any], who: str) -> bytes:
             who,
             _text(payload.get("message-id") or payload.get("camp_id")),
             _epoch(payload),
-            numbers,
+            sorted(_lists(payload)),
             _first(payload.get("content")),
         ]
     )
+
+
+def _lists(payload: dict[str, Any]) -> list[str]:
+    value = payload.get("list_id")
+    return [_text(one) for one in (value if isinstance(value, list) else [value]) if one is not None]
 
 
 def _epoch(payload: Mapping[str, Any]) -> float:
