@@ -20,6 +20,7 @@ from penstock.flows.engine import Report, Run
 from penstock.flows.jobs import QUEUE, JobPages
 from penstock.flows.kept import RunRow
 from penstock.flows.letters import LettersSource
+from penstock.flows.made import MadeSource
 from penstock.flows.model import Flow, load_flow
 from penstock.flows.pages import PAGES_AHEAD, PageWorker
 from penstock.flows.plan import Plan, Planner
@@ -205,6 +206,9 @@ class FlowRuns:
         limit = budget if budget is not None else flow.budget
         if limit is not None:
             self.ledger.budgets[f"run:{run_id}"] = to_money(limit)
+        for source in (bench.source, *bench.joins.values()):
+            if isinstance(source, MadeSource):
+                await source.prepare(run_id)
         progress = Progress(self.clock, run_id, budget=self.ledger.budgets.get(f"run:{run_id}"))
         progress.total = await bench.source.count()
         progress.headroom = lambda: self._describe_quota(bench.choice)

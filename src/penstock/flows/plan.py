@@ -15,9 +15,11 @@ from penstock.flows.effects import sink_name, wanted_event, wanted_of
 from penstock.flows.judge import Judge, fill_joins
 from penstock.flows.kept import Effect
 from penstock.flows.keys import Keys
+from penstock.flows.made import MadeSource
 from penstock.flows.model import Flow, Step, Target
 from penstock.flows.sample import check_samples, kinds_of, read_samples
 from penstock.flows.state import FlowState
+from penstock.flows.sweep import find_expired
 from penstock.flows.work import Wanted, Work
 from penstock.runtime.ask import Ask
 from penstock.runtime.modes import Costs, Outlook, read_by, weigh
@@ -38,6 +40,8 @@ class Plan(msgspec.Struct):
     objected: int = 0
     """Records of people who object: they are not sent."""
     forgotten: int = 0
+    expired: int = 0
+    """Results too old to count: they are judged anew, or cleared from their contacts."""
     failed: int = 0
     rejected: int = 0
     calls: int = 0
@@ -60,7 +64,9 @@ class Plan(msgspec.Struct):
     by: str = "now"
     """By when it is to be done."""
     ways: list[Outlook] = []
-    """What each way to buy costs and takes; `cost` is that of the chosen one."""
+    """What each way to buy costs and takes; `cost` is that of the chosen one, and of what is made first."""
+    made_first: Money | None = 0
+    """What computing the source costs, where its records are bought: their number is known only then."""
 
 
 class Planner:
@@ -86,23 +92,43 @@ class Planner:
             samples = await read_samples(self.flow, self.bench.source, self.bench.joins)
             check_samples(self.flow, samples)
             await fill_joins(self.state, self.id, self.bench.joins, PAGE)
-            async for page in self.bench.source.pages(size=PAGE):
-                await self._take(page.records, len(page.rejects))
-                self._remember(reject.problem for reject in page.rejects)
+            if not await self._is_to_be_made():
+                async for page in self.bench.source.pages(size=PAGE):
+                    await self._take(page.records, len(page.rejects))
+                    self._remember(reject.problem for reject in page.rejects)
         finally:
             await self.state.drop_lookups(self.id)
             self._seen.close()
             self._keys.close()
         for target, sink in self.bench.sinks:
             self.plan.writes_to.append(sink.describe())
+            self.plan.expired += await self._look_at_expired(target, sink)
             self.plan.findings += await sink.check(kinds_of(target, samples))
         self.plan.findings += self._look_at_consent()
         self.plan.minutes = self._minutes()
         seconds = read_by(self.plan.by)
         self.plan.ways = weigh(self._costs, self.plan.minutes, seconds, more=self._is_more_to_come)
-        self.plan.cost = next(way.cost for way in self.plan.ways if way.is_chosen)
+        chosen = next(way.cost for way in self.plan.ways if way.is_chosen)
+        self.plan.cost = None if chosen is None or self.plan.made_first is None else chosen + self.plan.made_first
         self.plan.findings += self._look_at_model()
         return self.plan
+
+    async def _look_at_expired(self, target: Target, sink: Any) -> int:
+        """Count the contacts that are cleared, though no record tells of them any more."""
+        pieces = await find_expired(self.flow, self.state, target, sink_name(target, sink), self.bench.clock.now())
+        effects = [effect for piece in pieces for effect in piece]
+        self.plan.writes += len(effects)
+        return len({str(effect.match) for effect in effects})
+
+    async def _is_to_be_made(self) -> bool:
+        """Tell whether the source's records must be bought before they can be counted."""
+        source = self.bench.source
+        if not isinstance(source, MadeSource) or source.is_known:
+            return False
+        self.plan.made_first = source.cost.likely
+        message = f"{source.describe()} are computed first; calls and writes are known after that"
+        self.plan.findings.append(Finding("source", "warn", message))
+        return True
 
     def _look_at_model(self) -> list[Finding]:
         if not self.plan.calls and not self.plan.held:  # a flow without a call needs no key
@@ -127,6 +153,7 @@ class Planner:
         plan.rejected += rejects
         plan.filtered += found.filtered
         plan.objected += len(found.objected)
+        plan.expired += sum(work.is_expired for work in found.works)
         plan.forgotten += found.forgotten
         plan.duplicates += sum(work.problem is None for work in found.duplicates)
         plan.failed += sum(work.problem is not None for work in found.duplicates)
@@ -158,7 +185,7 @@ class Planner:
         held = await self.bench.caller.answers.get_many([want.key for want in wanted])
         for want in wanted:
             answer = held.get(want.key)
-            if answer is not None and self._read(step, want, answer):
+            if answer is not None and answer.at >= want.work.stale_before and self._read(step, want, answer):
                 self.plan.held += 1
                 continue
             waiting.add(id(want.work))
@@ -173,7 +200,7 @@ class Planner:
             output = step.operation.read(want.input, answer).model_dump(mode="json")
         except OutputError:
             return False
-        want.work.outputs[step.name] = want.work.scope[step.name] = output
+        self.judge.keep(want.work, step, output)
         return True
 
     def _is_first(self, key: bytes) -> bool:
