@@ -80,6 +80,25 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting("brevo.base-url", "url", "Where Brevo is reached.", default="https://api.brevo.com/v3"),
     _setting("brevo.timeout", "number", "Seconds to wait for an answer.", default=60.0),
+    _setting("brevo.key-name", "text", "What Brevo calls the API key; changes that it made are not heard as news."),
+    _setting(
+        "brevo.webhook-ranges", "text", "Address ranges that Brevo's webhooks come from; empty takes them from anywhere."
+    ),
+    _setting(
+        "brevo.feedback-event", "text", "Custom event of Brevo that brings feedback.", default="feedback_received"
+    ),
+    _setting(
+        "brevo.reconcile-minutes",
+        "number",
+        "Minutes between readings that find what no webhook told; 0 for none.",
+        default=15.0,
+    ),
+    _setting(
+        "feedback.secret",
+        "text",
+        "What senders of feedback sign it with; while it is rotated, both with a space between.",
+        secret=True,
+    ),
     _setting(
         "conversions.api-key",
         "text",
