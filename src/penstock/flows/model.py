@@ -23,7 +23,7 @@ from penstock.operations.catalogue import find_operation
 from penstock.operations.declare import Operation
 from penstock.runtime.modes import read_by
 
-SOURCES = ("files", "sql", "brevo", "trends")
+SOURCES = ("files", "sql", "brevo", "trends", "feedback")
 MOVERS = {"conversions"}
 """Sinks for which records need not be judged first; nor need orders and products."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
@@ -49,7 +49,7 @@ class FlowFile(Strict):
     description: str = ""
     """What the flow is for."""
     source: dict[str, dict[str, Any]]
-    """Where records come from: one of files, sql, brevo, trends."""
+    """Where records come from: one of files, sql, brevo, trends, feedback."""
     join: dict[str, dict[str, Any]] = Field(default={})
     """Further sources, looked up by key for each record."""
     where: str | None = None
