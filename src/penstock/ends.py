@@ -59,6 +59,10 @@ async def _build_source(vendors: Vendors, store: Store, flow: Flow, kind: str, o
         from penstock.flows.trending import TrendSource
 
         return TrendSource(store, vendors.clock.now(), options)
+    if kind == "feedback":
+        from penstock.data.feedback import feedback_source
+
+        return feedback_source(options, store)
     from penstock.data.brevo_objects import open_brevo_source
     from penstock.data.brevo_source import read_account
 
