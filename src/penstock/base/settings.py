@@ -81,9 +81,7 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("brevo.base-url", "url", "Where Brevo is reached.", default="https://api.brevo.com/v3"),
     _setting("brevo.timeout", "number", "Seconds to wait for an answer.", default=60.0),
     _setting("brevo.key-name", "text", "What Brevo calls the API key; changes that it made are not heard as news."),
-    _setting(
-        "brevo.webhook-ranges", "text", "Address ranges that Brevo's webhooks come from; empty takes them from anywhere."
-    ),
+    _setting("brevo.webhook-ranges", "text", "Address ranges that Brevo's webhooks come from; empty: from anywhere."),
     _setting(
         "brevo.feedback-event", "text", "Custom event of Brevo that brings feedback.", default="feedback_received"
     ),
