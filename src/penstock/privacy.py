@@ -46,6 +46,8 @@ class Judged(msgspec.Struct, frozen=True):
     """By step: the inputs as the flow fills them."""
     calls: list[Call]
     results: dict[str, Any]
+    made: dict[str, str]
+    """By step: the operation with its version, a bar, the model."""
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -132,6 +134,7 @@ class Privacy:
                     if (answer := answers.get(key)) is not None
                 ],
                 results=item.output,
+                made=item.made,
             )
             for item in traces.items
         ]

@@ -31,6 +31,7 @@ class ItemTrace(msgspec.Struct, frozen=True):
     place: str
     run: str
     at: float
+    made: dict[str, str]
 
 
 class EffectTrace(msgspec.Struct, frozen=True):
@@ -176,9 +177,10 @@ def _searcher(identifier: str) -> Callable[[str], bool]:
 
 
 def _to_item(row: tuple[Any, ...]) -> ItemTrace:
-    flow, key, owner, answers, output, place, run, at, _state = row
+    flow, key, owner, answers, output, place, run, at, _state, made = row
     keys = [bytes.fromhex(part) for part in answers.split(",") if part]
-    return ItemTrace(flow, key, owner, keys, msgspec.json.decode(bytes(output)), place, run, at)
+    found = msgspec.json.decode(made or "{}")
+    return ItemTrace(flow, key, owner, keys, msgspec.json.decode(bytes(output)), place, run, at, found)
 
 
 def _to_effect(row: tuple[Any, ...]) -> EffectTrace:

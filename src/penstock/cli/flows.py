@@ -68,6 +68,7 @@ def show_plan(made: Plan, flow: Path) -> None:
                         ("of people who object", made.objected),
                         ("of forgotten people", made.forgotten),
                         ("duplicate", made.duplicates),
+                        ("expired", made.expired),
                         ("unusable", made.failed),
                         ("unreadable", made.rejected),
                     ]
@@ -275,7 +276,8 @@ def show_report(report: Report, target: str) -> None:
     render.show(f"Run {report.run} of {report.flow} {head}{'ended' if report.state == 'done' else 'stopped'}")
     left_out = _also([("filtered out", counts.filtered), ("of people who object", counts.objected),
                       ("of forgotten people", counts.forgotten), ("duplicate", counts.duplicates),
-                      ("failed", counts.failed), ("unreadable", counts.rejected)])  # fmt: skip
+                      ("expired", counts.expired), ("failed", counts.failed),
+                      ("unreadable", counts.rejected)])  # fmt: skip
     render.show_facts(
         [
             ("records", f"{counts.read:,}: {counts.judged:,} judged, {counts.unchanged:,} unchanged{left_out}"),

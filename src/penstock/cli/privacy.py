@@ -62,6 +62,10 @@ def _show_judged(judged: Any) -> None:
         [
             *((f"sent to {name}", _short(inputs)) for name, inputs in judged.sent.items()),
             ("answered by", "; ".join(calls) or "nobody: it was judged without a call, or the answer is gone"),
+            *(
+                (f"{name} made", f"{_time(judged.at)}, by {made.replace('|', ', ')}")
+                for name, made in judged.made.items()
+            ),
             *((f"came back from {name}", _short(output)) for name, output in judged.results.items()),
         ]
     )

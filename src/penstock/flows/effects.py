@@ -11,7 +11,7 @@ from penstock.features.summary import summarize_feedback
 from penstock.flows.kept import Effect, Item, hash_effect
 from penstock.flows.model import Flow, Target
 from penstock.flows.sinking import ListPart
-from penstock.flows.work import Work, fold_key
+from penstock.flows.work import Work, fold_key, status_of
 
 
 def find_match(target: Target, scope: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +92,8 @@ def wanted_things(target: Target, work: Work) -> list[Effect]:
     for kind, parts in (("order", target.order), ("product", target.product)):
         if not parts:
             continue
-        fields = {name: expression.evaluate(work.scope) for name, expression in parts.items()}
+        scope = _scope_of(target, work)
+        fields = {name: expression.evaluate(scope) for name, expression in parts.items()}
         if fields.get("id") in (None, ""):
             raise MappingError(
                 f"the {kind} of this record has no id",
@@ -107,11 +108,11 @@ def wanted_things(target: Target, work: Work) -> list[Effect]:
 def wanted_event(target: Target, work: Work) -> Effect:
     """Return the event of one judged record; its id comes from the record and what was judged."""
     assert target.event is not None  # noqa: S101 - asked only of targets with an event
-    match = find_match(target, work.scope)
+    match, scope = find_match(target, work.scope), _scope_of(target, work)
     fields: dict[str, Any] = {
         "name": target.event.name,
-        "date": target.event_date.evaluate(work.scope) if target.event_date else None,
-        "properties": {name: value.evaluate(work.scope) for name, value in target.event_properties.items()},
+        "date": target.event_date.evaluate(scope) if target.event_date else None,
+        "properties": {name: value.evaluate(scope) for name, value in target.event_properties.items()},
     }
     name = f"{work.record.key}|{b''.join(work.prints).hex()}"
     return Effect("event", name, match, fields, hash_effect(match, {"event": name}))
@@ -124,7 +125,41 @@ def summarize(flow: Flow, scope: dict[str, Any], items: Sequence[Item]) -> dict[
     for step in flow.steps:
         rows = [(item.key, item.dated, item.output[step.name]) for item in items if step.name in item.output]
         result[step.name] = summarize_feedback(rows, half_life_days=flow.summarize.half_life_days)
+    if items:
+        newest = max(items, key=lambda item: (item.at, item.key))
+        result["status"] = status_of(newest.at, newest.made)
+    else:
+        result["status"] = status_of(0.0, {})
     return result
+
+
+def _scope_of(target: Target, work: Work) -> dict[str, Any]:
+    return {**work.scope, "status": status_of(work.at, work.made)} if target.sees_status else work.scope
+
+
+def _is_over(flow: Flow, work: Work, items: Sequence[Item]) -> bool:
+    """Tell whether what a contact or row holds is to be cleared: all of it was judged too long ago."""
+    if flow.expire is None or flow.expire.then != "clear":
+        return False
+    newest = max((item.at for item in items), default=work.at) if flow.summarize else work.at
+    return newest < work.now - flow.expire.seconds
+
+
+def _is_swept(target: Target, work: Work) -> bool:
+    """Tell whether the end of the run clears a contact and counts it: it is found by the owner of its results."""
+    return work.owner in {fold_key(str(value)) for value in find_match(target, work.scope).values()}
+
+
+def cleared_as(target: Target, effect: Effect) -> Effect | None:
+    """Return the write that takes back another one, for the fields that the flow still has; None where none is left."""
+    if effect.kind == "attributes":
+        fields: dict[str, Any] = dict.fromkeys(target.fields)
+    elif effect.fields.get("list") in target.part.lists:
+        one = effect.fields["list"]
+        fields = {"list": one, "member": None if isinstance(target.part.lists[one], ListPart) else False}
+    else:
+        return None
+    return None if not fields or fields == effect.fields else _effect(effect.kind, effect.target, effect.match, fields)
 
 
 def sink_name(target: Target, sink: Sink | SnapshotSink) -> str:
@@ -143,7 +178,11 @@ def wanted_of(
     owners = {work.owner: work for work in works}.values() if flow.summarize else works
     for work in owners if target.is_of_owner else ():
         try:
-            scope = summarize(flow, work.scope, items.get(work.owner, ())) if flow.summarize else work.scope
+            own = items.get(work.owner, ())
+            if _is_over(flow, work, own):
+                effects += [] if _is_swept(target, work) else cleared(target, work)
+                continue
+            scope = summarize(flow, work.scope, own) if flow.summarize else _scope_of(target, work)
             effects += wanted_states(target, scope)
         except MappingError as error:
             problems.append((work, Problem.from_error(error, work.record.where)))

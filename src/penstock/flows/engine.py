@@ -25,6 +25,7 @@ from penstock.flows.keys import Keys, Repeats
 from penstock.flows.model import Flow
 from penstock.flows.pages import Here, PageRunner, PageWorker, Tally
 from penstock.flows.state import FlowState
+from penstock.flows.sweep import plan_expired
 from penstock.runtime.progress import Progress
 
 WRITE_EVERY = 60.0
@@ -109,6 +110,7 @@ class Run:
             if self.collecting is not None:
                 await self.collecting.execute()
             await self._read_all()
+            await self._clear_expired()
             await self._deliver()
             self._check_stopped()
             await self._replace_snapshots()
@@ -230,6 +232,12 @@ class Run:
         for delivery in self.deliveries:
             await self._bury_effects(await delivery.deliver(self._stop))
         self.progress.stage = "read"
+
+    async def _clear_expired(self) -> None:
+        """Plan to clear what has expired of contacts that the source no longer tells of."""
+        for target, sink in self.bench.sinks:
+            name = sink_name(target, sink)
+            self.counts.expired += await plan_expired(self.flow, self.state, target, name, self.id, self.clock.now())
 
     def _told_written(self, confirmed: int) -> None:
         self.progress.add(writes=confirmed)

@@ -56,6 +56,7 @@ class Judge:
         self._tell = tell
         self.road = road
         self._gate = Gate(flow, state.store)
+        self._keeps_for = flow.expire.seconds if flow.expire and flow.expire.then == "recompute" else None
         self._given_up: list[Work] = []
         self._was_answered = False
 
@@ -63,9 +64,11 @@ class Judge:
         """Build the scope of each record, filter, and set repeated keys aside."""
         joined = await self._join(records)
         known = await self.state.items([record.key for record in records])
-        result = Sorted()
+        result, now = Sorted(), self.caller.clock.now()
         for index, (record, extra) in enumerate(zip(records, joined, strict=True)):
-            work = Work(record, {"record": record.data, **extra}, record.key, None, known.get(record.key))
+            work = Work(record, {"record": record.data, **extra}, record.key, None, known.get(record.key), now=now)
+            if self._keeps_for is not None:
+                work.stale_before = now - self._keeps_for
             try:
                 if self.flow.where is not None and not self.flow.where.evaluate(work.scope):
                     result.filtered += 1
@@ -118,6 +121,7 @@ class Judge:
         What is larger (budget, key, quota) sets `stopped_by`: works without a result were not reached.
         """
         purchases = Purchases()
+        await self._forget_expired(works)
         for index, step in enumerate(self.flow.steps):
             choice = None
             while choice is not self.choice:  # it changes when the endpoint turns out to lack the Decisions API
@@ -126,6 +130,16 @@ class Judge:
         if self._given_up and not self._was_answered and self.stopped_by is None:
             self._declare_down()
         return purchases
+
+    async def _forget_expired(self, works: Sequence[Work]) -> None:
+        """Forget the answers that results rest on which are too old to count, unless they were bought anew since."""
+        keys = {
+            bytes.fromhex(key): work.stale_before for work in works if work.is_expired for key in work.known_answers()
+        }
+        answers = await self.caller.answers.get_many([*keys]) if keys else {}
+        old = [key for key, answer in answers.items() if answer.at < keys[key]]
+        if old:
+            await self.caller.answers.forget(old)
 
     def prepare(self, index: int, step: Step, works: Sequence[Work]) -> list[Wanted]:
         """Return what must be asked for this step; unchanged and trivial records get their result at once."""
@@ -154,7 +168,7 @@ class Judge:
             if isinstance(prepared, Ask):
                 wanted.append(Wanted(work, given, prepared, self.caller.address(prepared)))
             else:
-                self._keep(work, step, prepared.model_dump(mode="json"))
+                self.keep(work, step, prepared.model_dump(mode="json"))
         return wanted
 
     def _choice_for(self, step: Step) -> ModelChoice:
@@ -163,11 +177,18 @@ class Judge:
     def _take_known(self, work: Work, index: int, step: Step, fingerprint: bytes) -> bool:
         """Take the kept result of a step when the record was judged on exactly this before."""
         known = work.known
-        if known is None or known.state != "done" or known.fingerprint[16 * index : 16 * index + 16] != fingerprint:
+        if (
+            known is None
+            or work.is_expired
+            or known.state != "done"
+            or known.fingerprint[16 * index : 16 * index + 16] != fingerprint
+        ):
             return False
         if step.name not in known.output:
             return False
-        self._keep(work, step, known.output[step.name])
+        work.outputs[step.name] = work.scope[step.name] = known.output[step.name]
+        if step.name in known.made:
+            work.made[step.name] = known.made[step.name]
         work.answers += [part for part in known.answers.split(",") if part]
         return True
 
@@ -179,9 +200,11 @@ class Judge:
         digest.update(_encode(_without_defaults(step.operation, given)))
         return digest.digest()
 
-    def _keep(self, work: Work, step: Step, output: dict[str, Any]) -> None:
-        work.outputs[step.name] = output
-        work.scope[step.name] = output
+    def keep(self, work: Work, step: Step, output: dict[str, Any]) -> None:
+        """Take the result of a step."""
+        work.outputs[step.name] = work.scope[step.name] = output
+        model = output.get("model", "") or ("" if output.get("method") == "none" else self._choice_for(step).model.id)
+        work.made[step.name] = f"{step.operation.name} {step.operation.version}|{model}"
 
     async def _finish(self, step: Step, want: Wanted, held: Mapping[bytes, Answer], purchases: Purchases) -> None:
         """Read an answer; when it cannot be used, one repair is bought through the same path."""
@@ -201,7 +224,7 @@ class Judge:
             for answer in asker.used:
                 purchases.add(answer)
         want.work.answers += [key.hex() for ask in asker.asked for key in self.caller.addresses(ask)]
-        self._keep(want.work, step, done.output.model_dump(mode="json"))
+        self.keep(want.work, step, done.output.model_dump(mode="json"))
 
     def _take_failure(self, want: Wanted, error: PenstockError) -> None:
         """Sort a failed call: the record's own, the endpoint's, or one that stops the run, which is raised."""

@@ -42,6 +42,8 @@ class Counts(msgspec.Struct):
     written: int = 0
     refused: int = 0
     """Writes that the target will never take."""
+    expired: int = 0
+    """Results that were too old to count: judged anew, or contacts whose values are cleared."""
 
     def __add__(self, other: Counts) -> Counts:
         names = self.__struct_fields__
@@ -95,6 +97,10 @@ class Item(msgspec.Struct, frozen=True):
     place: str
     run: str = ""
     """The run that judged it."""
+    at: float = 0.0
+    """When it was judged."""
+    made: dict[str, str] = {}
+    """By step, what made the result: operation and version, a bar, the model."""
 
 
 class Letter(msgspec.Struct, frozen=True):

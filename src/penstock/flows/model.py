@@ -16,6 +16,7 @@ from penstock.base.document import Document, read_document
 from penstock.base.errors import FlowError, InputError, MappingError
 from penstock.base.expression import Expression, compile_value, suggest
 from penstock.flows.consenting import ConsentPart
+from penstock.flows.expiring import ExpirePart
 from penstock.flows.redacting import Redaction, RedactPart, build_redaction
 from penstock.flows.sinking import SINKS, WRITES, AttributePart, EventPart, ListPart, SinkPart, value_of
 from penstock.flows.strict import Strict
@@ -68,10 +69,17 @@ class FlowFile(Strict):
     """Named connection that calls go over, instead of the setting."""
     model: str | None = None
     """Model instead of the setting."""
+    expire: ExpirePart | None = None
+    """How long a result counts, such as `180 days`, or `{ age: 180 days, then: clear }`."""
     budget: float | None = Field(None, gt=0, le=1e9)
     """Dollars that one run may cost."""
     by: str | None = None
     """By when a run is to be done, such as 24h: the cheapest way that meets it is taken."""
+
+    @field_validator("expire", mode="before")
+    @classmethod
+    def _take_age(cls, value: Any) -> Any:
+        return {"age": value} if isinstance(value, str) else value
 
     @field_validator("by")
     @classmethod
@@ -149,6 +157,12 @@ class Target:
         return bool(self.fields or self.lists)
 
     @property
+    def sees_status(self) -> bool:
+        """Tell whether something that it holds says when and by what a result was made."""
+        parts = (self.fields, self.lists, self.event_properties, self.order, self.product)
+        return any("status" in expression.names for part in parts for expression in part.values())
+
+    @property
     def has_state(self) -> bool:
         """Tell whether it holds more than events."""
         return bool(self.is_of_owner or self.order or self.product)
@@ -168,6 +182,7 @@ class Flow:
     redaction: Redaction | None
     consent: ConsentPart
     summarize: Summarize | None
+    expire: ExpirePart | None
     targets: tuple[Target, ...]
     connection: str | None
     model: str | None
@@ -222,6 +237,7 @@ class _Loader:
             redaction=self._redaction(parsed.redact, known) if parsed.redact else None,
             consent=parsed.consent,
             summarize=summarize,
+            expire=parsed.expire,
             targets=tuple(self._target(kind, part, names) for kind, part in parsed.sink.items()),
             connection=parsed.connection,
             model=parsed.model,
@@ -266,7 +282,7 @@ class _Loader:
 
     def _join(self, name: str, part: dict[str, Any]) -> Join:
         path = ("join", name)
-        self._check_word(name, {"record"}, path)
+        self._check_word(name, {"record", "status"}, path)
         if "on" not in part:
             raise self._error("'on' is missing: which key of it belongs to a record", path)
         kind, options = self._one_of(part, SOURCES, path)
@@ -294,7 +310,7 @@ class _Loader:
             if info.is_required() and field not in compiled:
                 raise self._error(f"{words[0]} needs the input {field!r}", (*path, words[0]))
         name = str(part.get("as") or words[0].partition("-")[2] or words[0])
-        self._check_word(name, names, (*path, "as" if "as" in part else words[0]))
+        self._check_word(name, names | {"status"}, (*path, "as" if "as" in part else words[0]))
         return Step(name, operation, compiled, self.document.place((*path, words[0])))
 
     def _check_word(self, name: str, taken: set[str], path: tuple[Any, ...]) -> None:
@@ -346,11 +362,16 @@ class _Loader:
                 found[name] = self._expression(value, place, names, sees_summary=sees_summary)
             return found
 
+        names = names | {"status"}
         is_brevo = kind == "brevo"
+        status = {
+            f"{part.status}_{word.upper()}": self._expression(f"${{{{ status.{word} }}}}", (*path, "status"), names)
+            for word in (("at", "model", "version") if part.status else ())
+        }
         return Target(
             kind,
             self._expression(match if part.is_about_contacts() else {}, (*path, "match"), names, sees_summary=True),
-            express("attributes", part.attributes, sees_summary=True)
+            {**express("attributes", part.attributes, sees_summary=True), **status}
             if is_brevo
             else express("columns", part.columns, sees_summary=True),
             express("lists", part.lists, sees_summary=True),
@@ -380,6 +401,8 @@ def _words_at(path: tuple[Any, ...]) -> list[str]:
     part: Any = FlowFile
     if path[:1] == ("summarize",):
         part = SummarizePart
+    elif path[:1] == ("expire",):
+        part = ExpirePart
     elif path[:1] == ("consent",):
         part = ConsentPart
     elif path[:1] == ("redact",):

@@ -122,6 +122,7 @@ class PageWorker:
             cost=purchases.cost,
             saved=purchases.saved,
             tokens=purchases.tokens,
+            expired=sum(work.is_expired for work in reached),
         )
 
     def _tell(self, page: Page, counts: Counts) -> None:

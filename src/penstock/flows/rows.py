@@ -29,6 +29,7 @@ def to_text(value: Any) -> str:
 def to_item(row: Sequence[Any]) -> Item:
     """Return an item from its row."""
     key, owner, fingerprint, state, output, *rest = row
+    rest[-1] = msgspec.json.decode(rest[-1] or "{}")
     return Item(key, owner, bytes(fingerprint), state, msgspec.json.decode(bytes(output)), *rest)
 
 
@@ -133,7 +134,8 @@ def _item_row(flow: str, item: Item, page: FinishedPage) -> dict[str, Any]:
         "answers": item.answers,
         "place": item.place,
         "run": page.run,
-        "at": page.at,
+        "at": item.at or page.at,
+        "made": to_text(item.made) if item.made else "",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from math import isfinite
@@ -28,6 +29,12 @@ class Work:
     answers: list[str] = field(default_factory=list)
     problem: Problem | None = None
     stage: str = ""
+    now: float = 0.0
+    """When the record is looked at."""
+    stale_before: float = 0.0
+    """Results that were judged earlier do not count, and are made anew."""
+    made: dict[str, str] = field(default_factory=dict)
+    """By step, what made the result."""
 
     def fail(self, stage: str, error: PenstockError) -> None:
         """Take the record out of the run and remember why."""
@@ -40,16 +47,27 @@ class Work:
         known = self.known
         return (
             known is None
+            or self.is_expired
             or known.state != "done"
             or known.fingerprint != b"".join(self.prints)
             or known.output.keys() != self.outputs.keys()
         )
 
+    @property
+    def is_expired(self) -> bool:
+        """Tell whether what is kept is too old to count."""
+        return self.known is not None and self.known.state == "done" and self.known.at < self.stale_before
+
+    @property
+    def at(self) -> float:
+        """When the result was made."""
+        return self.now if self.known is None or self.is_fresh else self.known.at
+
     def is_reached(self, steps: int) -> bool:
         """Tell whether the record has its result, or failed."""
         return self.problem is not None or len(self.outputs) == steps
 
-    def _earlier_answers(self) -> list[str]:
+    def known_answers(self) -> list[str]:
         """Return the answers that earlier results rested on: they are forgotten with the record."""
         return [part for part in self.known.answers.split(",") if part] if self.known is not None else []
 
@@ -62,9 +80,21 @@ class Work:
             "failed" if self.problem else "done",
             self.outputs,
             self.dated,
-            ",".join(dict.fromkeys([*self._earlier_answers(), *self.answers])),
+            ",".join(dict.fromkeys([*self.known_answers(), *self.answers])),
             self.record.where,
+            at=self.at,
+            made=self.made,
         )
+
+
+def status_of(at: float, made: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what expressions of a sink see as `status`: day (UTC), model and version of a result."""
+    parts = [one.partition("|") for one in made.values()]
+    return {
+        "at": datetime.fromtimestamp(at, UTC).date().isoformat() if at else None,
+        "model": ", ".join(dict.fromkeys(model for _, _, model in parts if model)) or None,
+        "version": ", ".join(dict.fromkeys(version for version, _, _ in parts)) or None,
+    }
 
 
 @dataclass(slots=True)

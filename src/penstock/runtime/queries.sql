@@ -108,18 +108,19 @@ select id, flow, definition_hash, path, source, state, session, started_at, ende
 where (:flow = '' or flow = :flow) and (:run = '' or id = :run) order by started_at desc, id desc limit :limit;
 
 -- name: items_of
-select key, owner, fingerprint, state, output, dated, answers, place, run from items where flow = :flow and key in (:keys);
+select key, owner, fingerprint, state, output, dated, answers, place, run, at, made from items
+where flow = :flow and key in (:keys);
 
 -- name: items_of_owners
-select key, owner, fingerprint, state, output, dated, answers, place, run from items
+select key, owner, fingerprint, state, output, dated, answers, place, run, at, made from items
 where flow = :flow and state = 'done' and owner in (:keys);
 
 -- name: save_item
-insert into items (flow, key, owner, fingerprint, state, output, dated, answers, place, run, at)
-values (:flow, :key, :owner, :fingerprint, :state, :output, :dated, :answers, :place, :run, :at)
+insert into items (flow, key, owner, fingerprint, state, output, dated, answers, place, run, at, made)
+values (:flow, :key, :owner, :fingerprint, :state, :output, :dated, :answers, :place, :run, :at, :made)
 on conflict (flow, key) do update set owner = excluded.owner, fingerprint = excluded.fingerprint,
   state = excluded.state, output = excluded.output, dated = excluded.dated, answers = excluded.answers,
-  place = excluded.place, run = excluded.run, at = excluded.at;
+  place = excluded.place, run = excluded.run, at = excluded.at, made = excluded.made;
 
 -- name: known_effects
 select kind, target, wanted, confirmed, state, run from effects where flow = :flow and sink = :sink and target in (:keys);

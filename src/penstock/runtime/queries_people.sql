@@ -16,7 +16,7 @@ delete from barred where mark = :mark and reason = :reason;
 select mark, reason from barred where mark in (:keys);
 
 -- name: items_of_person
-select flow, key, owner, answers, output, place, run, at, state from items where owner in (:keys) or key in (:keys);
+select flow, key, owner, answers, output, place, run, at, state, made from items where owner in (:keys) or key in (:keys);
 
 -- name: drop_item
 delete from items where flow = :flow and key = :key;
