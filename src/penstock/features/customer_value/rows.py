@@ -39,15 +39,25 @@ class Rows:
     @classmethod
     def merged(cls, repeats: Integers, recency: Integers, age: Integers, unit: float) -> Rows:
         """Merge equal histories that are counted in whole days; `unit` is how many days are one unit of time."""
+        return cls.grouped(repeats, recency, age, unit)[0]
+
+    @classmethod
+    def grouped(cls, repeats: Integers, recency: Integers, age: Integers, unit: float) -> tuple[Rows, Integers]:
+        """Merge as `merged`, and say in which row each customer is."""
         key, spans = _pack(repeats, recency, age)
-        key.sort()
-        starts = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else key
+        order = np.argsort(key)
+        key = key[order]
+        is_new = np.ones(len(key), bool)
+        is_new[1:] = key[1:] != key[:-1]
+        starts = np.flatnonzero(is_new)
+        places = np.empty(len(key), np.intp)
+        places[order] = np.cumsum(is_new) - 1
         weight = np.diff(np.append(starts, len(key))).astype(np.float64)
         rest, day = np.divmod(key[starts], spans[1])
         x, last = np.divmod(rest, spans[0])
         rows = cls(x.astype(np.float64), last / unit, day / unit, weight)
         _check(rows)
-        return rows
+        return rows, places
 
     @cached_property
     def customers(self) -> float:
