@@ -61,7 +61,7 @@ class Email(Fields):
 
     subject: str
     """The subject."""
-    preview: str
+    preview_text: str
     """What a mailbox shows beside it."""
     headline: str
     """What stands above the text."""
@@ -140,7 +140,7 @@ CRAFT = Craft(
     "button says what happens after a click.",
     parts={
         "subject": "The subject line, on one line.",
-        "preview": "The preview text: goes on where the subject ends, at most 90 characters.",
+        "preview_text": "The preview text: goes on where the subject ends, at most 90 characters.",
         "headline": "What stands above the text, on one line.",
         "body": "The text of the mail: short paragraphs with a blank line between them; no greeting twice, no footer.",
         "button": "What stands on the button, two to five words.",

@@ -31,7 +31,7 @@ class Subject(Fields):
 
     subject: str
     """The subject."""
-    preview: str
+    preview_text: str
     """What a mailbox shows beside it."""
     language: str = ""
     """Language code."""
@@ -72,7 +72,7 @@ CRAFT = Craft(
     task="You write subject lines for email campaigns, each with the preview text that a mailbox shows beside it.",
     parts={
         "subject": "The subject line, on one line.",
-        "preview": "The preview text: goes on where the subject ends, does not repeat it, at most 90 characters.",
+        "preview_text": "The preview text: goes on where the subject ends, does not repeat it, at most 90 characters.",
     },
     main="subject",
     likely_tokens=70,

@@ -85,14 +85,12 @@ def _write_one(fields: list[str], at: int, angle: str, told: list[str], phrases:
     known = {
         "angle": angle,
         "subject": subject,
-        "preview": f"{line}{said}",
+        "preview_text": line if "body" in fields else f"{line}{said}",
         "headline": line,
         "body": f"{line}{said}.\n\n{phrases.sentences[at % count]} {phrases.sentences[(at + 1) % count]}",
         "button": phrases.buttons[at % len(phrases.buttons)],
     }
-    if "body" in fields:
-        known["preview"] = line
-    elif "preview" not in fields and "button" in fields:
+    if len(fields) == 2:  # the angle and one text
         known["button"] += said
     return {name: known.get(name, line) for name in fields}
 

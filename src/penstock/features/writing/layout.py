@@ -14,14 +14,14 @@ from penstock.base.errors import InputError, SettingsError
 from penstock.features.writing.guard import Guarded
 from penstock.vendor.brevo_template import read_tags
 
-SLOTS = ("subject", "preview", "headline", "body", "button", "link", "language", "mirror", "unsubscribe")
+SLOTS = ("subject", "preview_text", "headline", "body", "button", "link", "language", "mirror", "unsubscribe")
 """Where the parts of a mail go: `[[body]]` and so on."""
 
 USUAL = """\
 <mjml lang="[[language]]">
   <mj-head>
     <mj-title>[[subject]]</mj-title>
-    <mj-preview>[[preview]]</mj-preview>
+    <mj-preview>[[preview_text]]</mj-preview>
     <mj-attributes><mj-all font-family="Arial, Helvetica, sans-serif" /></mj-attributes>
   </mj-head>
   <mj-body background-color="#f4f4f5">
@@ -54,7 +54,7 @@ _FOOTER = {
     "pl": ("Zobacz w przeglądarce", "Wypisz się"),
     "sv": ("Visa i webbläsaren", "Avregistrera"),
 }
-_SLOT = re.compile(r"\[\[([a-z]+)\]\]")
+_SLOT = re.compile(r"\[\[([a-z_]+)\]\]")
 _DROPPED = re.compile(
     r"<!--.*?-->|<(head|style|script|title)\b[^>]*>.*?</\1\s*>|<div style=\"display: ?none[^>]*>[^<]*</div>",
     re.DOTALL | re.IGNORECASE,
@@ -157,7 +157,7 @@ def to_plain(html: str) -> str:
     text = hidden.restore(html) and _DROPPED.sub("", html)
     text = _LINK.sub(_write_link, text)
     text = _ANY.sub("", _BLOCK_END.sub("\n", re.sub(r"\s+", " ", text)))
-    lines = [re.sub(r"[ \u00a0]+", " ", line).strip() for line in _unescape(text).split("\n")]
+    lines = [re.sub(r"[ \u00a0]+", " ", line).strip() for line in unescape_text(text).split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
@@ -166,7 +166,8 @@ def _write_link(link: re.Match[str]) -> str:
     return words if not address or address == words else f"{words} ({address})"
 
 
-def _unescape(text: str) -> str:
+def unescape_text(text: str) -> str:
+    """Return what a text of HTML without markup says; template tags stay as they are."""
     parts, end = [], 0
     for tag in read_tags(text):
         parts += [unescape(text[end : tag.start]), tag.text]
