@@ -15,7 +15,8 @@ _FIRST_ROUNDS = 4
 """Rounds that every start gets; what is ahead then nearly always stays ahead, and only that is run to its end."""
 _FINALISTS = 2
 _RACE_POINTS = 100
-"""Points a centre that the race is run on."""
+_FEWEST_RACE_POINTS = 4_000
+"""Points a centre, and at all, that the race is run on."""
 _MOST_ROUNDS = 100
 _ENOUGH = 1e-5
 """Relative gain of a round below which the centres are where they will be."""
@@ -34,7 +35,7 @@ def find_clusters(points: Array, count: int, seed: int = 7, restarts: int = REST
 
     `points` are float32, finite, in random order, and at least `count` of them differ.
     """
-    some = points[: _RACE_POINTS * count]
+    some = points[: max(_RACE_POINTS * count, _FEWEST_RACE_POINTS)]
     if len(np.unique(some, axis=0)) < count:
         some = points
     squares = _squares(some)
