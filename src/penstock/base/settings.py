@@ -97,6 +97,8 @@ SETTINGS: tuple[Setting, ...] = (
         "What senders of feedback sign it with; while it is rotated, both with a space between.",
         secret=True,
     ),
+    _setting("images.folder", "text", "Folder of your web server that pictures of campaigns are put into."),
+    _setting("images.url", "url", "Public https address of that folder, from which Brevo fetches them."),
     _setting(
         "conversions.api-key",
         "text",

@@ -338,10 +338,10 @@ class BrevoCampaigns:
         """Make a scheduled campaign a draft again."""
         await self._caller.call("campaigns.status", path={"id": number}, body={"status": "draft"}, interactive=True)
 
-    async def send(self, number: int, fingerprint: str) -> None:
+    async def send(self, number: int) -> None:
         """Send a campaign now, once. Without an answer the status tells whether it was; it is never repeated by itself.
 
-        `fingerprint` is that of what was approved. Raises what Brevo answers, `brevo.no-credit` among others.
+        Raises what Brevo answers, `brevo.no-credit` among others.
         """
 
         async def make() -> str:
@@ -351,4 +351,4 @@ class BrevoCampaigns:
         async def look() -> str | None:
             return None if (await self.read(number)).status in OPEN_STATES else str(number)
 
-        await self._effects.once(SENDING, f"{number} {fingerprint}", make, look, {"campaign": number})
+        await self._effects.once(SENDING, str(number), make, look, {"campaign": number})

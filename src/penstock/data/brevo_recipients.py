@@ -12,7 +12,7 @@ import msgspec
 
 from penstock.base.errors import InputError
 from penstock.data.brevo_campaigns import Audience, Recipients
-from penstock.data.brevo_contacts import MOST_PER_PAGE, Place, scan
+from penstock.data.brevo_contacts import MOST_PER_PAGE, Account, BrevoContacts
 from penstock.data.brevo_targets import read_email
 from penstock.runtime.brevo_calls import BrevoCaller
 
@@ -88,21 +88,23 @@ def _to_ids(kind: str, wanted: Sequence[int | str], known: dict[int | str, list[
     return tuple(dict.fromkeys(ids))
 
 
-async def count_recipients(caller: BrevoCaller, audience: Audience, find_barred: FindBarred | None = None) -> Headcount:
+async def count_recipients(
+    caller: BrevoCaller, account: Account, audience: Audience, find_barred: FindBarred | None = None
+) -> Headcount:
     """Count who gets a campaign as of now, each person once; a page of a thousand contacts is one call.
 
     `find_barred` returns which addresses belong to people who objected here.
     """
     out: set[int] = set()
     for segment in audience.without_segments:
-        async for contacts, _ in scan(caller, Place(), MOST_PER_PAGE, {"segmentId": segment}):
-            out.update(contact["id"] for contact in contacts)
+        async for page in BrevoContacts(caller, account, segment=segment).pages(size=MOST_PER_PAGE):
+            out.update(record.data["id"] for record in page.records)
     count = _Counter(audience, out)
-    filters: list[dict[str, Any]] = [{"listIds": list(audience.lists)}] if audience.lists else []
-    filters += [{"segmentId": segment} for segment in audience.segments]
-    for chosen in filters:
-        async for contacts, _ in scan(caller, Place(), MOST_PER_PAGE, chosen):
-            reached = count.take(contacts, by_list="listIds" in chosen)
+    sources = [BrevoContacts(caller, account, lists=audience.lists)] if audience.lists else []
+    sources += [BrevoContacts(caller, account, segment=segment) for segment in audience.segments]
+    for index, source in enumerate(sources):
+        async for page in source.pages(size=MOST_PER_PAGE):
+            reached = count.take((record.data for record in page.records), by_list=bool(audience.lists) and not index)
             if find_barred is not None:
                 count.total.objected += len(set(await find_barred(reached)))
     return count.finish()

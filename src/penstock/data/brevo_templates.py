@@ -6,7 +6,7 @@ Nobody gets a template by itself; a person activates it in Brevo. Rules: API des
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -42,7 +42,7 @@ class BrevoTemplates:
         self._account = account
         self._effects = effects
 
-    async def draft(self, template: Campaign) -> tuple[int, str]:
+    async def draft(self, template: Campaign) -> tuple[int, Literal["made", "updated", "unchanged"]]:
         """Make a template of what a campaign says, or bring it up to date.
 
         Returns its id and what was done: `made`, `updated` or `unchanged`. One that is active is changed too: it is
