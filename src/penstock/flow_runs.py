@@ -17,6 +17,7 @@ from penstock.ends import fill_sandbox, open_sink, open_source
 from penstock.flows.bench import Bench
 from penstock.flows.collect import choose_road
 from penstock.flows.engine import Report, Run
+from penstock.flows.increments import Increments, forget_progress
 from penstock.flows.jobs import QUEUE, JobPages
 from penstock.flows.kept import RunRow
 from penstock.flows.letters import LettersSource
@@ -134,13 +135,14 @@ class FlowRuns:
         kind = self.vendors.book.find_for_calls(connection).kind
         return kind == "openai" and (self.vendors.is_sandbox or is_vendor(self.caller.connection(connection).host))
 
-    async def plan(self, path: Path, *, by: str | None = None) -> Plan:
+    async def plan(self, path: Path, *, by: str | None = None, full: bool = False) -> Plan:
         """Return what `run` would do and cost, by each way to buy; calls nothing that costs, writes nothing.
 
-        `by` is a deadline such as `24h`, instead of the flow's own.
+        `by` is a deadline such as `24h`, instead of the flow's own. `full` as with `run`.
         """
         flow = load_flow(path)
         async with self.open_bench(flow) as bench:
+            bench.is_whole = full
             return await Planner(flow, bench, self.clock.new_id("plan"), by or "").make()
 
     async def run(
@@ -150,20 +152,24 @@ class FlowRuns:
         budget: float | None = None,
         by: str | None = None,
         apply_schema: bool = False,
+        full: bool = False,
         listen: Callable[[Progress], None] | None = None,
         started: Callable[[Run], None] | None = None,
     ) -> Report:
         """Run a flow, or go on with its unfinished run.
 
         `budget` is in dollars for this run. `by` is a deadline such as `24h` instead of the flow's own: the
-        cheapest way that meets it is taken. `apply_schema` creates missing Brevo attributes.
+        cheapest way that meets it is taken. `apply_schema` creates missing Brevo attributes. `full` reads unchanged
+        records too, in a new run, where the source could leave them out.
         `listen` gets the progress, `started` the run itself, which `stop` ends softly.
         """
         flow = load_flow(path)
         async with self.open_bench(flow) as bench:
             await self._check_first(flow, bench, apply_schema)
             unfinished = await self._unfinished(flow)
-            if unfinished is not None and unfinished.is_of(flow, bench.source):
+            if full:
+                await forget_progress(self.store, flow.name)
+            elif unfinished is not None and unfinished.is_of(flow, bench.source):
                 bench.road = await choose_road(flow, bench, unfinished.id, by, self.batches)
                 report = await self._execute(flow, bench, unfinished.id, budget, listen, started)
                 if report.problem is None or report.problem.code not in SOURCE_CHANGED:
@@ -209,6 +215,7 @@ class FlowRuns:
         for source in (bench.source, *bench.joins.values()):
             if isinstance(source, MadeSource):
                 await source.prepare(run_id)
+        await Increments(flow, bench).begin()
         progress = Progress(self.clock, run_id, budget=self.ledger.budgets.get(f"run:{run_id}"))
         progress.total = await bench.source.count()
         progress.headroom = lambda: self._describe_quota(bench.choice)
@@ -273,6 +280,7 @@ class FlowRuns:
         kind, _, retried = rows[0].source.partition(":")
         if kind == LettersSource.KIND:
             bench.source = LettersSource(self.store, retried)
+        await Increments(flow, bench).begin()
         bench.road = await choose_road(flow, bench, run_id, None, self.batches)
         return PageWorker(flow, bench, run_id, Progress(self.clock, run_id))
 

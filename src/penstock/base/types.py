@@ -127,6 +127,27 @@ class Source(Protocol):
         """Let go of files and connections."""
 
 
+@runtime_checkable
+class ChangingSource(Source, Protocol):
+    """A source that can tell what changed since an earlier scan, and what is there now."""
+
+    @property
+    def has_changes(self) -> bool:
+        """Say whether it can tell that of what was chosen here."""
+
+    def start_from(self, watermark: dict[str, Any]) -> None:
+        """Read only what changed since; `describe` says so, and `pages` without a cursor starts there."""
+
+    def watermark_of(self, cursor: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return what `start_from` takes, from the last cursor of a drained scan; None for any other cursor."""
+
+    def all_keys(self) -> AsyncIterator[list[str]]:
+        """Yield the keys of all records that are there now."""
+
+    async def total(self) -> int | None:
+        """Return how many records there are now, changed or not, where that is cheap to know."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """One intended write: what to set on whom.
 

@@ -97,10 +97,16 @@ class BrevoSource:
 
     async def count(self) -> int | None:
         """Return how many there are, or have changed, as Brevo states it."""
+        return await self._sum(self._start or Place())
+
+    async def total(self) -> int | None:
+        """Return how many there are now, changed or not, as Brevo states it."""
+        return await self._sum(Place())
+
+    async def _sum(self, start: Place) -> int | None:
         total = 0
         for walk in self._walks:
-            place = begin(walk, self._start or Place(), self._caller.clock.now(), self._first)
-            stated = await self._count(walk, place)
+            stated = await self._count(walk, begin(walk, start, self._caller.clock.now(), self._first))
             if stated is None:
                 return None
             total += stated

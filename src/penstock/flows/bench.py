@@ -39,3 +39,5 @@ class Bench:
     """How answers are bought, None for at once."""
     fetch: Fetch | None = None
     """What gets files behind URLs."""
+    is_whole: bool = False
+    """Whether unchanged records are read too, where the source could leave them out."""

@@ -19,6 +19,7 @@ from penstock.flows.bench import PAGE, Bench
 from penstock.flows.collect import Collecting
 from penstock.flows.delivery import Delivery
 from penstock.flows.effects import sink_name
+from penstock.flows.increments import Increments
 from penstock.flows.judge import fill_joins
 from penstock.flows.kept import Counts, Effect, Letter
 from penstock.flows.keys import Keys, Repeats
@@ -114,6 +115,7 @@ class Run:
             await self._deliver()
             self._check_stopped()
             await self._replace_snapshots()
+            await self._note_progress()
         except PenstockError as error:
             problem = error
         except asyncio.CancelledError:
@@ -222,6 +224,7 @@ class Run:
             return
         self.counts = self.counts + tally.counts
         self.failures += tally.examples[: max(0, 5 - len(self.failures))]
+        self._cursor = page.cursor
         await self.state.move_run(self.id, page.cursor, self.counts)
         if self.clock.monotonic() - self._written_at >= WRITE_EVERY:
             await self._deliver()
@@ -259,6 +262,14 @@ class Run:
         ]
         self.failures += [letter.problem for letter in letters][: max(0, 5 - len(self.failures))]
         await self.state.bury(letters)
+
+    async def _note_progress(self) -> None:
+        """Let the next run go on from here, where the source can tell its changes."""
+        gone = await Increments(self.flow, self.bench).end(self._cursor)
+        if gone:
+            self.progress.tell(
+                f"{gone:,} records are gone from {self.bench.source.describe()}: their results are deleted"
+            )
 
     async def _replace_snapshots(self) -> None:
         for target, sink in self.snapshots:

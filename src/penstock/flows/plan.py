@@ -12,6 +12,7 @@ from penstock.base.errors import OutputError
 from penstock.base.types import Finding, Money, Problem, Usage
 from penstock.flows.bench import PAGE, Bench
 from penstock.flows.effects import sink_name, wanted_event, wanted_of
+from penstock.flows.increments import Increments
 from penstock.flows.judge import Judge, fill_joins
 from penstock.flows.kept import Effect
 from penstock.flows.keys import Keys
@@ -91,6 +92,8 @@ class Planner:
         try:
             samples = await read_samples(self.flow, self.bench.source, self.bench.joins)
             check_samples(self.flow, samples)
+            await Increments(self.flow, self.bench).begin()
+            self.plan.source = self.bench.source.describe()
             await fill_joins(self.state, self.id, self.bench.joins, PAGE)
             if not await self._is_to_be_made():
                 async for page in self.bench.source.pages(size=PAGE):
