@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from penstock.features.customer_value.orders import OrderColumns, OrderLog, OrderRules
 from penstock.features.customer_value.rows import Rows
 
 CUT = datetime.date(1997, 9, 30)
@@ -82,3 +83,9 @@ def cohort(full: bool = False, cut: datetime.date = CUT, end: datetime.date = EN
         found.append((len(known) - 1, known[-1] - known[0], cut.toordinal() - known[0], later, mean))
     columns = [np.array(column) for column in zip(*found, strict=True)]
     return Cohort(*columns)
+
+
+def log(orders: list[tuple[str, datetime.date, float]]) -> OrderLog:
+    """Make an order log; rows that repeat another count each, since two equal purchases of a day are published so."""
+    records = ({"customer": customer, "date": day, "value": value} for customer, day, value in orders)
+    return OrderLog.from_records(records, OrderColumns(value="value"), OrderRules(duplicates="keep"), END)

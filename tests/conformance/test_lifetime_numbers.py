@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import datetime
 import warnings
 
 import numpy as np
@@ -12,8 +14,10 @@ from penstock.features.customer_value.beta_geometric import BgNbd, MbgNbd
 from penstock.features.customer_value.bg_bb import BgBb
 from penstock.features.customer_value.gamma_gamma import GammaGamma, Spend, independence
 from penstock.features.customer_value.pareto import ParetoNbd
+from penstock.features.customer_value.propensity import predict_orders
 from penstock.features.customer_value.purchase import discount_rate, discounted
 from penstock.features.customer_value.rows import Rows
+from penstock.features.customer_value.survival import explain_leaving
 
 approx = pytest.approx
 WEEKS = 39
@@ -174,3 +178,36 @@ def test_clvkit_finds_the_same_optimum(sample, fits):
         model, names = kind(*parameters), dict(zip(("r", "alpha", "a", "b"), parameters, strict=True))
         assert fits[kind].log_likelihood == approx(other._log_likelihood(**names, **table).sum(), abs=1e-6)
         assert model.alive(rows) == approx(other._probability_alive(**names, **table), abs=1e-9)
+
+
+def test_propensity_meets_the_window_after_the_one_it_learnt_from():
+    pytest.importorskip("lightgbm")
+    end = cdnow.CUT + datetime.timedelta(weeks=13)
+    log = cdnow.log([order for order in cdnow.master() if order[1] <= end])
+    found = predict_orders(log, 91)
+    assert found.evaluated[0] == cdnow.CUT
+    assert found.judgement.brier <= 0.1185
+    assert found.judgement.calibration_error <= 0.03
+
+
+def test_cox_finds_the_published_effects():
+    pytest.importorskip("lifelines")
+    with cdnow.path_of("lifelines", "rossi.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if name not in {"week", "arrest"}]
+    covariates = {name: [float(row[name]) for row in rows] for name in names}
+    found = explain_leaving([float(row["week"]) for row in rows], [row["arrest"] == "1" for row in rows], covariates)
+    effects = {effect.name: effect.coefficient for effect in found.effects}
+    assert [effects[name] for name in ("fin", "age", "prio")] == approx([-0.3794, -0.0574, 0.0915], abs=1e-4)
+    assert found.log_likelihood == approx(-658.7477, abs=1e-4)
+    assert found.concordance == approx(0.6403, abs=1e-4)
+
+
+def test_the_order_log_counts_as_by_hand(sample):
+    summaries, later, _ = cdnow.log(cdnow.sample()).holdout(cdnow.CUT, cdnow.END)
+    own, hand = np.argsort(summaries.customers), np.argsort(list(dict.fromkeys(order[0] for order in cdnow.sample())))
+    assert (summaries.repeats[own] == sample.repeats[hand]).all()
+    assert ((summaries.last - summaries.first)[own] == sample.recency[hand]).all()
+    assert ((summaries.as_of - summaries.first)[own] == sample.age[hand]).all()
+    assert (later[own] == sample.later[hand]).all()
+    assert summaries.mean[own] == approx(sample.mean[hand], abs=1e-9)
