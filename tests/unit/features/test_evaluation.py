@@ -50,7 +50,7 @@ def test_a_file_in_either_encoding_is_read(tmp_path: Path) -> None:
     for encoding in ("utf-8", "latin-1", "utf-8-sig"):
         path = tmp_path / f"{encoding}.txt"
         path.write_bytes("1\t-2.0\tschön\ttab inside\r\n\n2\t4\tgut\n".encode(encoding))
-        assert read_examples(path) == [("1", -0.5, "schön\ttab inside"), ("2", 1.0, "gut")]
+        assert [one[:3] for one in read_examples(path)] == [("1", -0.5, "schön\ttab inside"), ("2", 1.0, "gut")]
 
 
 def test_a_line_that_does_not_fit_is_named(tmp_path: Path) -> None:
