@@ -9,28 +9,34 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from penstock.base.clock import Clock
-from penstock.base.errors import FixError, PenstockError
+from penstock.base.errors import FixError, InputError, PenstockError
 from penstock.base.types import Record
 from penstock.data.brevo_attributes import OWNED_PREFIXES
 from penstock.data.brevo_contacts import scan, to_record
+from penstock.data.brevo_objects import open_brevo_source
 from penstock.data.brevo_payloads import News, read_news
 from penstock.data.brevo_scan import Place
 from penstock.data.brevo_source import Account, read_account
-from penstock.data.brevo_targets import Target, get_contacts
+from penstock.data.brevo_targets import Target, get_contacts, read_email
 from penstock.data.consent import PROFILING, consent_of
+from penstock.data.feedback import read_said
 from penstock.privacy import Privacy
 from penstock.runtime.barred import Barred
 from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.effects import Effects
-from penstock.runtime.feedback import Feedback
+from penstock.runtime.feedback import Feedback, Put, Said
 from penstock.runtime.heard import Changed, Heard, Missed, Seen, Sweep
+from penstock.runtime.hooks import Hooks
 from penstock.runtime.inbox import Message
 from penstock.runtime.store import Store
+from penstock.vendors import Vendors
 
 PAGE = 1_000
 FULL_SECONDS = 86_400.0
@@ -38,6 +44,12 @@ FULL_SECONDS = 86_400.0
 MANY = 200
 """Changes in one delivery beyond which the account is asked what changed, a thousand contacts a call."""
 EARLIER_SECONDS = 600.0
+EVENT_SECONDS = 7 * 86_400.0
+"""How far back custom events are read each time: their date is the sender's, and may lie behind."""
+SOURCE = "feedback"
+"""Whose words an event brings where it does not say it."""
+TYPES = ("marketing", "transactional", "inbound", "conversations")
+"""The types of webhooks, each a type of message in the inbox."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -55,10 +67,21 @@ class BrevoHooks:
     """Handles deliveries of Brevo, and reads what they did not tell."""
 
     def __init__(
-        self, store: Store, clock: Clock, open_caller: Callable[[str], BrevoCaller], *, key_name: str = ""
+        self,
+        store: Store,
+        clock: Clock,
+        open_caller: Callable[[str], BrevoCaller],
+        *,
+        key_name: str = "",
+        event: str = "",
     ) -> None:
-        """Wire it; `open_caller` opens a named connection, `key_name` is what Brevo calls our API key."""
+        """Wire it: `open_caller` opens a named connection.
+
+        `key_name` is what Brevo calls our API key, `event` the custom event that brings feedback.
+        """
         self._store = store
+        self._event = event.strip()
+        self._hooks = Hooks(store, clock)
         self._clock = clock
         self._open = open_caller
         self._key_name = key_name.strip()
@@ -100,6 +123,34 @@ class BrevoHooks:
         until = place.watermark or last.read_until
         await self._heard.save_sweep(account, msgspec.structs.replace(last, read_until=until))
         return found
+
+    async def read_events(self, connection: str) -> Put:
+        """Take in the custom events that bring feedback; the same event again is the same feedback."""
+        if not self._event:
+            return Put()
+        caller = self._open(connection)
+        account = await read_account(caller)
+        since = datetime.fromtimestamp(self._clock.now() - EVENT_SECONDS, UTC).date().isoformat()
+        options = {"object": "events", "events": [self._event], "since": since}
+        put = Put()
+        async for page in open_brevo_source(caller, account, options, self._clock.now()).pages():
+            put = put + await self._feedback.put(await self._read_events(caller, page.records))
+        return put
+
+    async def _read_events(self, caller: BrevoCaller, records: Sequence[Record]) -> list[Said]:
+        """Return the feedback of events, with the address of whom Brevo names by a number only."""
+        numbers = {str(record.data["contact_id"]) for record in records if record.data.get("contact_id")}
+        contacts = await get_contacts(caller, [Target("contact_id", number) for number in sorted(numbers)])
+        emails = {target.value: contact.get("email") for target, contact in contacts.items()}
+        said = []
+        for record in records:
+            number = str(record.data.get("contact_id") or "")
+            given = dict(record.data.get("event_properties") or {})
+            given.setdefault("at", record.data.get("event_date"))
+            given.setdefault("email", read_email(emails.get(number)) or (f"id:{number}" if number else None))
+            with suppress(InputError):  # an event without words is no feedback
+                said.append(read_said("event", given, source=SOURCE))
+        return said
 
     async def _unheard(self, news: Sequence[News]) -> list[News]:
         """Return each event once, without those that were dealt with."""
@@ -225,22 +276,29 @@ class BrevoHooks:
                         await self._privacy.forget(name, compact=False)
         await self._heard.drop(account, gone)
 
-    async def run(
-        self,
-        stop: asyncio.Event,
-        connections: Callable[[], Any],
-        seconds: float,
-        report: Callable[[PenstockError], None],
-    ) -> None:
-        """Reconcile every `seconds` those connections that have webhooks, until `stop` is set."""
+    async def run(self, stop: asyncio.Event, seconds: float, report: Callable[[PenstockError], None]) -> None:
+        """Reconcile every `seconds` the accounts that have webhooks here, until `stop` is set."""
         while not stop.is_set():
-            for connection in await connections():
+            for connection in sorted({hook.connection for hook in await self._hooks.list()}):
                 try:
                     await self.reconcile(connection)
+                    await self.read_events(connection)
                 except PenstockError as error:
                     report(error)
             await self._heard.forget_old()
             await _rest(self._clock, stop, seconds)
+
+
+def open_hooks(vendors: Vendors, store: Store) -> BrevoHooks:
+    """Return what handles the deliveries of a workspace."""
+    settings = vendors.settings
+    return BrevoHooks(
+        store,
+        vendors.clock,
+        vendors.open_brevo,
+        key_name=str(settings.get("brevo.key-name") or ""),
+        event=str(settings.get("brevo.feedback-event") or ""),
+    )
 
 
 async def _rest(clock: Clock, stop: asyncio.Event, seconds: float) -> None:

@@ -192,7 +192,7 @@ async def test_a_full_queue_and_a_full_disk_are_told_to_the_sender_who_keeps_the
         table = next(name for name in tables if name in ("events", "outbox"))
         lock.execute(f"create trigger no_room before insert on {table} begin select raise(fail, 'no room'); end")
         answered = await send(client, record(9))
-        assert answered.status >= 500
+        assert answered.status == 429  # Brevo throws away what was answered with 5xx
         assert answered.problem["code"].startswith("store.")
         lock.execute("drop trigger no_room")
         lock.close()
@@ -202,7 +202,7 @@ async def test_a_full_queue_and_a_full_disk_are_told_to_the_sender_who_keeps_the
 async def test_a_missing_key_is_the_services_fault_not_the_senders(tmp_path: Path) -> None:
     async with open_service(tmp_path, ManualClock(NOW), sandbox=False) as client:
         answered = await send(client, record(1))
-        assert (answered.status, answered.problem["code"]) == (503, "settings.missing")
+        assert (answered.status, answered.problem["code"]) == (429, "settings.missing")
         assert answered.headers["retry-after"]
 
 

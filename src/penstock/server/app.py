@@ -10,14 +10,19 @@ from typing import Any
 from starlette.responses import Response
 
 from penstock.base.errors import DefectError, PenstockError
+from penstock.brevo_hooks import TYPES, open_hooks
 from penstock.deliveries import Deliveries
+from penstock.runtime.feedback import Feedback
+from penstock.runtime.hooks import Hooks
 from penstock.runtime.inbox import Inbox, Message
 from penstock.server.api import Api
 from penstock.server.auth import Tokens
+from penstock.server.brevo_hooks import BrevoDoor
 from penstock.server.connections import Connections
 from penstock.server.desk import RunDesk
 from penstock.server.doors import Call, Door, reply
 from penstock.server.events import Events
+from penstock.server.feedback import FeedbackDoor
 from penstock.server.gate import Gate, Receive, Send
 from penstock.server.health import Health
 from penstock.server.idempotency import Replies
@@ -48,6 +53,9 @@ class App:
         self.inbox = Inbox(store, clock)
         for outcome in sorted(ENDED):
             self.inbox.register("openai", f"batch.{outcome}", self._hear_of_batch)
+        self.brevo = open_hooks(workspace.vendors, store)
+        for kind in TYPES:
+            self.inbox.register("brevo", kind, self.brevo.handle)
         self.desk = RunDesk(workspace)
         self.deliveries = Deliveries(store, clock, workspace.settings, workspace.vendors)
         self.metrics = Metrics(store, clock)
@@ -84,7 +92,7 @@ class App:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Have the loops at work; at the end they finish what they began."""
-        works = (self.deliveries.run, self.inbox.run, self._forget_old)
+        works = (self.deliveries.run, self.inbox.run, self._forget_old, self._reconcile)
         loops = [asyncio.create_task(self._keep_at_it(work)) for work in works]
         try:
             yield
@@ -117,6 +125,14 @@ class App:
         while not stop.is_set():
             await self._replies.forget_old()
             await self._rest(FORGET_SECONDS)
+
+    async def _reconcile(self, stop: asyncio.Event) -> None:
+        """Find what no webhook of Brevo told, for every account that has webhooks here."""
+        minutes = float(self.workspace.settings.get("brevo.reconcile-minutes"))
+        if minutes:
+            await self.brevo.run(stop, minutes * 60, self._report)
+        else:
+            await stop.wait()
 
     async def _rest(self, seconds: float) -> None:
         """Wait, or until the service stops."""
@@ -165,6 +181,8 @@ def build_doors(app: App) -> list[Door]:
         *Connections(workspace).doors(),
         *Events(app.deliveries, workspace.folder).doors(),
         *Webhooks(app.inbox, workspace.settings, workspace.clock).doors(),
+        *BrevoDoor(app.inbox, Hooks(workspace.store, workspace.clock), workspace.settings).doors(),
+        *FeedbackDoor(Feedback(workspace.store, workspace.clock), workspace.settings, workspace.clock).doors(),
         *Health(workspace.store, workspace.clock, app.draining).doors(),
         *app.metrics.doors(),
     ]

@@ -88,6 +88,8 @@ class Door:
     keeps: bool = False
     """Whether an Idempotency-Key is honoured."""
     works_while_draining: bool = False
+    asks_again: bool = False
+    """Whether our own failures are answered with 429: some senders throw away what was answered with 5xx."""
 
 
 def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

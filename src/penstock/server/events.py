@@ -81,13 +81,13 @@ class Events:
         }
         return [
             Door("POST", "/v1/events", self._take, "Events: 202 when every accepted one is on disk.", "events",
-                 body=body, reply=taken, query=query, status=202, limit=BODY_LIMIT, keeps=True),
+                 body=body, reply=taken, query=query, status=202, limit=BODY_LIMIT, keeps=True, asks_again=True),
             Door("GET", "/v1/events/{id}", self._show, "What became of an event.", "events"),
         ]  # fmt: skip
 
     async def _take(self, call: Call) -> Response:
         mapping = self._mapping_of(call)
-        found = _read_records(call)
+        found = read_records(call)
         good = [one for one in found if isinstance(one, dict)]
         receipts = iter(
             await self._deliveries.accept(
@@ -183,7 +183,7 @@ def _answer(taken: Sequence[Taken]) -> Response:
     return Response(_encode(content), 422, media_type="application/problem+json")
 
 
-def _read_records(call: Call) -> list[dict[str, Any] | Problem]:
+def read_records(call: Call) -> list[dict[str, Any] | Problem]:
     """Return the records of a body, with the reason in the place of each that is none."""
     media_type = call.media_type
     if media_type in LINES:

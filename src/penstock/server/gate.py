@@ -108,7 +108,8 @@ class Gate:
         if outgoing.status:  # the answer has begun: nothing can be said any more
             return
         self._metrics.note_problem(error.code)
-        response = problem_response(error, outgoing.request_id, self._folder)
+        asks_again = bool(scope.get("penstock.asks-again"))
+        response = problem_response(error, outgoing.request_id, self._folder, asks_again=asks_again)
         if error.code == "request.method":
             response.headers["Allow"] = error.where
         await response(scope, receive, outgoing)
@@ -167,6 +168,7 @@ class _Place:
                 hint="GET /openapi.json lists every route.",
                 where=allowed,
             )
+        scope["penstock.asks-again"] = door.asks_again
         response = await self._gate.answer(door, Request(scope, receive))
         await response(scope, receive, send)
 

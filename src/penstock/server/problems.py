@@ -32,6 +32,10 @@ STATUSES = {
     "webhook.bad-signature": 400,
     "webhook.not-an-event": 400,
     "webhook.not-kept": 429,
+    "webhook.bad-token": 400,
+    "feedback.unsigned": 400,
+    "feedback.bad-signature": 400,
+    "feedback.too-old": 400,
     "operation.unknown": 404,
     "flow.unknown": 404,
     "run.unknown": 404,
@@ -81,9 +85,17 @@ def problem_of(error: PenstockError, request_id: str = "", folder: str = "") -> 
     return problem
 
 
-def problem_response(error: PenstockError, request_id: str = "", folder: str = "") -> Response:
-    """Return the answer to a request that failed, with Retry-After where another try can help."""
+def problem_response(
+    error: PenstockError, request_id: str = "", folder: str = "", *, asks_again: bool = False
+) -> Response:
+    """Return the answer to a request that failed, with Retry-After where another try can help.
+
+    With `asks_again` what is our own fault is 429: Brevo discards after 5xx and after every other 4xx
+    (developers.brevo.com, retry-mechanism, 2026).
+    """
     problem = problem_of(error, request_id, folder)
+    if asks_again and (problem["status"] >= 500 or problem["status"] == 408):
+        problem["status"] = 429
     headers = {}
     wait = _wait_seconds(error, problem["status"])
     if wait is not None:

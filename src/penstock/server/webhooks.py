@@ -41,6 +41,7 @@ class Webhooks:
                 status=204,
                 limit=BODY_LIMIT,
                 works_while_draining=True,  # it only has to be written down
+                asks_again=True,
             )
             for vendor in self._verify
         ]
