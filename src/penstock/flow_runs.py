@@ -135,14 +135,14 @@ class FlowRuns:
         kind = self.vendors.book.find_for_calls(connection).kind
         return kind == "openai" and (self.vendors.is_sandbox or is_vendor(self.caller.connection(connection).host))
 
-    async def plan(self, path: Path, *, by: str | None = None, full: bool = False) -> Plan:
+    async def plan(self, path: Path, *, by: str | None = None, all_records: bool = False) -> Plan:
         """Return what `run` would do and cost, by each way to buy; calls nothing that costs, writes nothing.
 
-        `by` is a deadline such as `24h`, instead of the flow's own. `full` as with `run`.
+        `by` is a deadline such as `24h`, instead of the flow's own. `all_records` as with `run`.
         """
         flow = load_flow(path)
         async with self.open_bench(flow) as bench:
-            bench.is_whole = full
+            bench.is_whole = all_records
             return await Planner(flow, bench, self.clock.new_id("plan"), by or "").make()
 
     async def run(
@@ -152,22 +152,22 @@ class FlowRuns:
         budget: float | None = None,
         by: str | None = None,
         apply_schema: bool = False,
-        full: bool = False,
+        all_records: bool = False,
         listen: Callable[[Progress], None] | None = None,
         started: Callable[[Run], None] | None = None,
     ) -> Report:
         """Run a flow, or go on with its unfinished run.
 
         `budget` is in dollars for this run. `by` is a deadline such as `24h` instead of the flow's own: the
-        cheapest way that meets it is taken. `apply_schema` creates missing Brevo attributes. `full` reads unchanged
-        records too, in a new run, where the source could leave them out.
+        cheapest way that meets it is taken. `apply_schema` creates missing Brevo attributes. `all_records`
+        reads unchanged records too, in a new run, where the source could leave them out.
         `listen` gets the progress, `started` the run itself, which `stop` ends softly.
         """
         flow = load_flow(path)
         async with self.open_bench(flow) as bench:
             await self._check_first(flow, bench, apply_schema)
             unfinished = await self._unfinished(flow)
-            if full:
+            if all_records:
                 await forget_progress(self.store, flow.name)
             elif unfinished is not None and unfinished.is_of(flow, bench.source):
                 bench.road = await choose_road(flow, bench, unfinished.id, by, self.batches)

@@ -171,12 +171,12 @@ class Workspace:
         """Whether several processes may work on the same runs: on PostgreSQL only."""
         return is_server(str(self.settings.get("database-url") or ""))
 
-    async def plan(self, path: Path, *, by: str | None = None) -> Plan:
+    async def plan(self, path: Path, *, by: str | None = None, all_records: bool = False) -> Plan:
         """Return what `run` would do and cost, by each way to buy; calls nothing that costs, writes nothing.
 
-        `by` is a deadline such as `24h`, instead of the flow's own.
+        `by` is a deadline such as `24h`, instead of the flow's own; `all_records` reads unchanged records too.
         """
-        return await self.flows.plan(path, by=by)
+        return await self.flows.plan(path, by=by, all_records=all_records)
 
     async def run(
         self,
@@ -185,12 +185,19 @@ class Workspace:
         budget: float | None = None,
         by: str | None = None,
         apply_schema: bool = False,
+        all_records: bool = False,
         listen: Callable[[Progress], None] | None = None,
         started: Callable[[Run], None] | None = None,
     ) -> Report:
         """Run a flow, or go on with its unfinished run: see `FlowRuns.run`."""
         return await self.flows.run(
-            path, budget=budget, by=by, apply_schema=apply_schema, listen=listen, started=started
+            path,
+            budget=budget,
+            by=by,
+            apply_schema=apply_schema,
+            all_records=all_records,
+            listen=listen,
+            started=started,
         )
 
     async def retry(

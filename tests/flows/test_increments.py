@@ -112,9 +112,9 @@ async def test_full_reads_everything_and_buys_nothing(tmp_path: Path) -> None:
         people.clock.advance(DAY)
         await people.shop.run(workspace)
         bought = billed(workspace)
-        plan = await workspace.flows.plan(people.shop.path, full=True)
+        plan = await workspace.plan(people.shop.path, all_records=True)
         assert (plan.records, plan.unchanged, plan.calls) == (30, 30, 0)
-        report = await workspace.flows.run(people.shop.path, full=True)
+        report = await workspace.run(people.shop.path, all_records=True)
         assert (report.counts.read, report.counts.unchanged) == (30, 30)
         assert billed(workspace) == bought
 

@@ -23,10 +23,13 @@ from penstock.workspace import Workspace
 @click.argument("flow", type=click.Path(path_type=Path))
 @click.option("--connection", metavar="NAME", help="Connection instead of the flow's or the setting.")
 @click.option("--by", metavar="TIME", help="Deadline such as 24h: compare the ways to buy that meet it.")
+@click.option(
+    "--all", "all_records", is_flag=True, help="Read unchanged records too, where the source could leave them out."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @common
 @click.pass_obj
-def plan(given: Given, flow: Path, connection: str | None, by: str | None, as_json: bool) -> int:
+def plan(given: Given, flow: Path, connection: str | None, by: str | None, all_records: bool, as_json: bool) -> int:
     """Say what running FLOW would do, cost and write; calls nothing that costs, writes nothing."""
     if connection:
         given.overrides["connection"] = connection
@@ -34,7 +37,7 @@ def plan(given: Given, flow: Path, connection: str | None, by: str | None, as_js
     async def work() -> Plan:
         async with Workspace.open(given.folder, overrides=given.overrides, command="plan") as workspace:
             _greet(workspace)
-            return await workspace.plan(flow, by=by)
+            return await workspace.plan(flow, by=by, all_records=all_records)
 
     made = run_async(work)
     if as_json:
@@ -145,6 +148,9 @@ def _also(parts: list[tuple[str, int]]) -> str:
     "--by", metavar="TIME", help="Deadline such as 24h: buy the cheapest way that meets it; `now` is at once."
 )
 @click.option("--apply-schema", is_flag=True, help="Create missing Brevo attributes.")
+@click.option(
+    "--all", "all_records", is_flag=True, help="Read unchanged records too, where the source could leave them out."
+)
 @click.option("--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="Input of an operation.")
 @click.option("--model", help="Model instead of the setting.")
 @click.option("--connection", metavar="NAME", help="Connection instead of the flow's or the setting.")
@@ -154,7 +160,7 @@ def _also(parts: list[tuple[str, int]]) -> str:
 @click.pass_obj
 def run(
     given: Given, target: str, budget: float | None, yes: bool, by: str | None, apply_schema: bool,
-    inputs: tuple[str, ...], model: str | None, connection: str | None, as_json: bool,
+    all_records: bool, inputs: tuple[str, ...], model: str | None, connection: str | None, as_json: bool,
     as_stream: bool,
 ) -> int:  # fmt: skip
     """Run TARGET: a flow file, or an operation such as analyze-sentiment.
@@ -180,7 +186,7 @@ def run(
                 hint=f"Leave it out, or write a flow with the step {target}.",
             )
         return run_operation(given, target, inputs, as_json)
-    report = run_async(lambda: _run_flow(given, Path(target), budget, yes, by, apply_schema, as_stream))
+    report = run_async(lambda: _run_flow(given, Path(target), budget, yes, by, apply_schema, all_records, as_stream))
     if as_stream:
         render.show_line({"report": report_dict(report)})
     elif as_json:
@@ -194,11 +200,12 @@ def run(
 
 
 async def _run_flow(
-    given: Given, flow: Path, budget: float | None, yes: bool, by: str | None, apply_schema: bool, as_stream: bool
-) -> Report:
+    given: Given, flow: Path, budget: float | None, yes: bool, by: str | None, apply_schema: bool, all_records: bool,
+    as_stream: bool,
+) -> Report:  # fmt: skip
     async with Workspace.open(given.folder, overrides=given.overrides, command="run") as workspace:
         _greet(workspace)
-        await _ask_first(workspace, flow, budget, yes, by)
+        await _ask_first(workspace, flow, budget, yes, by, all_records)
         lines: list[render.ProgressLine] = []
         try:
             return await workspace.run(
@@ -206,6 +213,7 @@ async def _run_flow(
                 budget=budget,
                 by=by,
                 apply_schema=apply_schema,
+                all_records=all_records,
                 listen=lambda progress: lines.append(render.ProgressLine(progress, stream=as_stream)),
                 started=stop_softly,
             )
@@ -214,11 +222,13 @@ async def _run_flow(
                 line.clear()
 
 
-async def _ask_first(workspace: Workspace, flow: Path, budget: float | None, yes: bool, by: str | None) -> None:
+async def _ask_first(
+    workspace: Workspace, flow: Path, budget: float | None, yes: bool, by: str | None, all_records: bool
+) -> None:
     """Ask before a run that may cost more than the threshold; a budget or --yes is an answer."""
     if yes or budget is not None or workspace.vendors.is_sandbox:
         return
-    made = await workspace.plan(flow, by=by)
+    made = await workspace.plan(flow, by=by, all_records=all_records)
     threshold = float(workspace.settings.get("ask-above"))
     if made.cost is not None and made.cost <= threshold * 1e12:
         return
