@@ -33,16 +33,16 @@ from penstock.data.brevo_campaigns import (
     Audience,
     BrevoCampaigns,
     Campaign,
-    Recipients,
     Shown,
     to_body,
 )
-from penstock.data.brevo_checks import check_mail, mail_of, mail_shown
+from penstock.data.brevo_checks import check_mail, mail_of, mail_shown, preview
 from penstock.data.brevo_contacts import Account, read_account
 from penstock.data.brevo_images import Gallery, Host, Publish, fit_picture, place_pictures
-from penstock.data.brevo_recipients import Headcount, count_recipients, resolve
+from penstock.data.brevo_recipients import Headcount, count_recipients, resolve, sample_recipients
 from penstock.data.brevo_results import merge_counts, read_test, read_totals
 from penstock.data.brevo_schema import read_attributes
+from penstock.data.brevo_targets import Target, get_contact
 from penstock.data.brevo_templates import BrevoTemplates
 from penstock.runtime.barred import Barred
 from penstock.runtime.brevo_calls import BrevoCaller
@@ -125,9 +125,7 @@ class Campaigns:
 
     async def _check_file(self, file: CampaignFile, campaign: Campaign) -> list[Finding]:
         audience = await resolve(self._caller, campaign.recipients)
-        samples = []
-        if file.kind == "campaign" and campaign.recipients != Recipients():
-            samples = (await self._count(audience)).samples
+        samples = await sample_recipients(self._caller, self.account, audience)
         findings = check_mail(mail_of(campaign), await self._attributes(), samples, local=self._local)
         return [*findings, await check_sender(self._caller, campaign.sender.email, campaign.sender.id)]
 
@@ -199,6 +197,18 @@ class Campaigns:
             sent_at=shown.sent_date or "",
         )
 
+    async def preview(self, which: str, email: str = "") -> dict[str, str]:
+        """Return every text of a campaign as a recipient gets it: the one of an address, else the first."""
+        number = await self._number(which)
+        shown, kept = await self._vendor.read(number), await self._kept.get(number)
+        if email:
+            contact = await get_contact(self._caller, Target("email_id", email))
+        else:
+            contact = next(iter(await sample_recipients(self._caller, self.account, shown.audience)), {})
+        if contact is None:
+            raise InputError(f"the account has no contact {email}", code="campaign.no-such-contact")
+        return preview(mail_shown(shown, msgspec.json.decode(kept.params) if kept else {}), contact)
+
     async def _check_shown(self, shown: Shown, params: dict[str, Any], headcount: Headcount) -> list[Finding]:
         mail, attributes = mail_shown(shown, params), await self._attributes()
         return [
@@ -206,16 +216,23 @@ class Campaigns:
             await check_sender(self._caller, str(shown.sender.get("email") or ""), shown.sender.get("id")),
             check_recipients(shown, headcount),
             *check_test(shown, headcount),
-            *await check_credit(self._caller, headcount),
+            *(await check_credit(self._caller, headcount) if shown.status in OPEN_STATES else []),
         ]
 
-    async def approve(self, which: str, by: str) -> Review:
+    async def approve(self, which: str, by: str, seen: str = "") -> Review:
         """Note that a person approves a draft as it is now; any later edit, here or at Brevo, ends that.
 
-        Raises `FixError` when a check fails (`campaign.checks-failed`) or it is no draft of our own.
+        `seen` is the fingerprint of what the person looked at. Raises `FixError` when it is no longer that
+        (`campaign.edited`), when a check fails (`campaign.checks-failed`), or when it is no draft of our own.
         """
         review = await self.show(which)
         hold_to_own_draft(review)
+        if seen and seen != review.fingerprint:
+            raise FixError(
+                f"the draft {review.number} was edited while you looked at it",
+                code="campaign.edited",
+                hint=f"Look at it again: penstock campaigns show {review.number}",
+            )
         if review.failures:
             raise checks_failed(review)
         at = self._clock.now()

@@ -92,7 +92,7 @@ def check_mail(
         check_links(page, local=local),
         check_pictures(page, local=local),
         check_size(mail),
-        check_lines(mail),
+        check_lines(mail, samples),
         check_preview(mail, samples),
     ]
 
@@ -219,18 +219,25 @@ def check_size(mail: Mail) -> Finding:
     return Finding("size", "ok", f"{size:,} bytes")
 
 
-def check_lines(mail: Mail) -> Finding:
-    """Look at what an inbox shows: subjects and preview text."""
+def check_lines(mail: Mail, samples: Sequence[Mapping[str, Any]] = ()) -> Finding:
+    """Look at what an inbox shows, as recipients get it: subjects and preview text."""
     if not all(line.strip() for line in mail.lines):
         return Finding("subject", "fail", "a subject is empty", "Write one.")
     if not mail.preview_text.strip():
         fix = "Set preview-text; without it, inboxes show the beginning of the HTML."
         return Finding("subject", "warn", "there is no preview text", fix)
-    longest = max(len(line) for line in mail.lines)
+    longest = max(len(line) for contact in samples or ({},) for line in _fill_lines(mail, contact))
     if longest > SHOWN_SUBJECT_LETTERS:
         message = f"{longest} letters; most inboxes show {SHOWN_SUBJECT_LETTERS} at most"
         return Finding("subject", "warn", message, "Say what matters first.")
     return Finding("subject", "ok", f"{longest} letters at most, and a preview text")
+
+
+def _fill_lines(mail: Mail, contact: Mapping[str, Any]) -> list[str]:
+    try:
+        return [render(line, merge_values(contact), mail.params) for line in mail.lines]
+    except InputError:  # the check of the preview says so
+        return list(mail.lines)
 
 
 def check_preview(mail: Mail, samples: Sequence[Mapping[str, Any]]) -> Finding:

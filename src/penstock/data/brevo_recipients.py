@@ -100,14 +100,30 @@ async def count_recipients(
         async for page in BrevoContacts(caller, account, segment=segment).pages(size=MOST_PER_PAGE):
             out.update(record.data["id"] for record in page.records)
     count = _Counter(audience, out)
-    sources = [BrevoContacts(caller, account, lists=audience.lists)] if audience.lists else []
-    sources += [BrevoContacts(caller, account, segment=segment) for segment in audience.segments]
-    for index, source in enumerate(sources):
+    for source, by_list in _sources(caller, account, audience):
         async for page in source.pages(size=MOST_PER_PAGE):
-            reached = count.take((record.data for record in page.records), by_list=bool(audience.lists) and not index)
+            reached = count.take((record.data for record in page.records), by_list=by_list)
             if find_barred is not None:
                 count.total.objected += len(set(await find_barred(reached)))
     return count.finish()
+
+
+async def sample_recipients(caller: BrevoCaller, account: Account, audience: Audience) -> list[dict[str, Any]]:
+    """Return a few of the people whom a campaign would reach, from the first page of each list or segment."""
+    count = _Counter(audience, set())
+    for source, by_list in _sources(caller, account, audience):
+        async for page in source.pages(size=MOST_PER_PAGE):
+            count.take((record.data for record in page.records), by_list=by_list)
+            break
+        if len(count.total.samples) >= SAMPLES:
+            break
+    return count.total.samples
+
+
+def _sources(caller: BrevoCaller, account: Account, audience: Audience) -> list[tuple[BrevoContacts, bool]]:
+    """Return what to read, and whether it is about lists."""
+    found = [(BrevoContacts(caller, account, lists=audience.lists), True)] if audience.lists else []
+    return found + [(BrevoContacts(caller, account, segment=one), False) for one in audience.segments]
 
 
 class _Counter:
