@@ -22,7 +22,8 @@ _TAG_LINE = re.compile(r"^- ((?:\{\{|\{%).*?(?:\}\}|%\}))\s*$", re.MULTILINE)
 _ANGLE_LINE = re.compile(r"^\d+\. ([a-z ]+): .*?(?:; it states exactly these figures: (.*))?$", re.MULTILINE)
 _FIGURE = re.compile(r"\b\d+ ?%|\b\d{4}-\d{2}-\d{2}\b|\b[A-Z]{4,}\d+\b")
 _SLOPPY = re.compile(r"\[sandbox:(sloppy|alike)(?: (always))?\]")
-_WORD = re.compile(r"⟦\d+⟧|[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_WORD = re.compile(r"⟦\d+⟧|https?://\S+|(?<!\w)[^\W\d_]+(?:['’-][^\W\d_]+)*(?!\w)")
+"""A word; with a figure in it, it is a code and stays."""
 _SEGMENTS = re.compile(r"\{\"segments\".*\}", re.DOTALL)
 
 
@@ -115,7 +116,7 @@ def _translate(prompt: Prompt, phrases: _Phrases, faults: dict[str, str]) -> lis
 
     def next_word(match: re.Match[str]) -> str:
         nonlocal place
-        if match[0].startswith("⟦"):
+        if match[0].startswith(("⟦", "http")):
             return str(match[0])
         place += 1
         return str(words[(place - 1) % len(words)])
