@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from penstock.base.addresses import find_public_addresses
 from penstock.base.clock import Clock
-from penstock.base.errors import InputError, PenstockError, SettingsError
+from penstock.base.errors import InputError, SettingsError
 from penstock.base.settings import Settings
 from penstock.base.types import Finding
 from penstock.runtime import checks
@@ -249,18 +249,10 @@ class Vendors:
         if connection.kind == "conversions":
             return await self.check_conversions(name)
         if connection.kind == "brevo":
-            return [await self._check_brevo(name)]
+            from penstock.data.brevo_doctor import check_account
+
+            return await check_account(self.open_brevo(name), label_of(name))
         return await check_endpoint(self.open_openai(name), connection, connection.find_model(model))
-
-    async def _check_brevo(self, name: str) -> Finding:
-        from penstock.data.brevo import read_account
-
-        label, caller = label_of(name), self.open_brevo(name)
-        try:
-            account = await read_account(caller)
-        except PenstockError as error:
-            return checks.from_error(label, error)
-        return Finding(f"{label} key", "ok", f"accepted by account {account.name or account.id}, plan {account.plan}")
 
     async def check_conversions(self, name: str = "conversions") -> list[Finding]:
         """Look whether events would be taken, and if not, which of the known causes it is; nothing is saved.

@@ -23,9 +23,9 @@ class Account(msgspec.Struct, frozen=True):
     plan: str
 
 
-async def read_account(caller: BrevoCaller) -> Account:
-    """Ask Brevo whose key this is; raises `AccessError` when the key is refused."""
-    content = (await caller.call("account.get", interactive=True)).content
+async def read_account(caller: BrevoCaller, *, at_once: bool = False) -> Account:
+    """Ask Brevo whose key this is; raises `AccessError` when the key is refused. `at_once` never waits for limits."""
+    content = (await caller.call("account.get", interactive=True, at_once=at_once)).content
     organization = content.get("organization_id")
     if not organization:
         raise InputError(

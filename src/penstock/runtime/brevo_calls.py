@@ -22,6 +22,7 @@ ATTEMPTS = 6
 THROTTLED_ATTEMPTS = 12
 BASE_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
+PATIENCE_SECONDS = 5.0
 SHORTEST_SLEEP_SECONDS = 0.0001  # a shorter one can vanish beside the seconds since 1970
 
 
@@ -114,6 +115,10 @@ class Meter:
             self._stated = rate
             self._learn(rate)
 
+    def seconds_to_wait(self) -> float:
+        """Return how long a call that passes the line would wait now."""
+        return self._wait(1)
+
     def headroom(self) -> Headroom:
         """Return what is left of the first limit: as Brevo stated it last, else as published."""
         if self._stated is not None:
@@ -202,8 +207,12 @@ class BrevoCaller:
         query: Mapping[str, QueryValue] | None = None,
         body: Any = None,
         interactive: bool = False,
+        at_once: bool = False,
     ) -> BrevoReply:
         """Call an endpoint and repeat it while that is safe; raises the last error.
+
+        `interactive` passes those that wait and may use the reserve. `at_once` is for somebody who looks: it raises
+        `ThrottledError` instead of waiting for a limit to be renewed.
 
         For an endpoint that must not be repeated, an `UnavailableError` with `sent` True means
         that the outcome is unknown. One with the class `never` is asked exactly once.
@@ -212,6 +221,13 @@ class BrevoCaller:
         meter = self._meters[endpoint.family]
         failed = throttled = 0
         while True:
+            if at_once and (wait := meter.seconds_to_wait()) > PATIENCE_SECONDS:
+                raise ThrottledError(
+                    f"nothing is left of the account's limit for {endpoint.family}",
+                    code="brevo.throttled",
+                    retry_after=wait,
+                    where=operation,
+                )
             await meter.enter(interactive=interactive)
             rate = None
             try:
@@ -219,7 +235,7 @@ class BrevoCaller:
                 rate = reply.rate
             except ThrottledError as error:
                 throttled += 1
-                if throttled >= THROTTLED_ATTEMPTS or endpoint.retry == "never":
+                if throttled >= THROTTLED_ATTEMPTS or at_once or endpoint.retry == "never":
                     raise
                 meter.hold(self._wait_when_throttled(error, throttled, is_exact=meter.is_hourly))
                 continue
