@@ -88,9 +88,7 @@ async def _check_shop(caller: BrevoCaller, label: str) -> Finding:
 
 async def _check_groups(caller: BrevoCaller, label: str) -> Finding:
     try:
-        content = (
-            await caller.call("consent-groups.list", query={"limit": 50}, interactive=True, at_once=True)
-        ).content
+        reply = await caller.call("consent-groups.list", query={"limit": 50}, interactive=True, at_once=True)
     except AccessError:
         return Finding(f"{label} consent groups", "ok", "off: blocklists and unsubscribed lists say who objects")
     return Finding(f"{label} consent groups", "ok", f"on, {len(reply.content['consentGroups'])} groups")
