@@ -74,6 +74,12 @@ class Inbox:
         """Return how many messages there are, by type and state."""
         return {(kind, state): int(count) for kind, state, count in await self._store.read("count_inbox")}
 
+    async def replay(self, vendor: str, *, every: bool = False) -> int:
+        """Have the messages of a vendor that failed handled once more, or every one; returns how many that are."""
+        count = await self._store.batch(_replay, {"vendor": vendor, "every": int(every), "at": self._clock.now()})
+        self._came.set()
+        return count
+
     async def run(self, stop: asyncio.Event) -> None:
         """Handle messages until `stop` is set; those under way are finished."""
         await self.recover()
@@ -154,6 +160,10 @@ def _end(tx: Tx, items: Sequence[dict[str, Any]]) -> list[None]:
 def _reopen(tx: Tx, items: Sequence[str]) -> list[None]:
     tx.run_many("reopen_messages", [{"session": session} for session in items])
     return [None] * len(items)
+
+
+def _replay(tx: Tx, items: Sequence[dict[str, Any]]) -> list[int]:
+    return [tx.run("reopen_message", item) for item in items]
 
 
 def _forget(tx: Tx, items: Sequence[float]) -> list[None]:

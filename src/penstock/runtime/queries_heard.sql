@@ -94,8 +94,5 @@ delete from feedback where id = :id;
 update inbox set state = 'waiting', due_at = :at, attempts = 0
 where vendor = :vendor and (state = 'failed' or (:every = 1 and state = 'done'));
 
--- name: failed_messages
-select count(*) from inbox where vendor = :vendor and state = 'failed';
-
 -- name: people_met
 select person from contacts_seen where account = :account and sweep >= :sweep and person in (:keys);
