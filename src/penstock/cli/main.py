@@ -111,6 +111,8 @@ class _Lazy(click.Group):
         "explain": ("penstock.cli.privacy", "explain", "What is kept of a person: sent, answered, written."),
         "forget": ("penstock.cli.privacy", "forget", "Delete what is kept of a person, for good."),
         "objections": ("penstock.cli.privacy", "objections", "Who objects to profiling, beside what Brevo says."),
+        "feedback": ("penstock.cli.feedback", "feedback", "What customers said: add, import, list, export."),
+        "webhooks": ("penstock.cli.webhooks", "webhooks", "Our webhooks at Brevo: make, list, remove, replay."),
         "doctor": ("penstock.cli.doctor", "doctor", "Check settings, keys, limits and store; read-only."),
         "sandbox": ("penstock.cli.sandbox", "sandbox", "Serve the emulated vendors; plan faults."),
         "connections": ("penstock.cli.connections", "connections", "Name ways to vendors; keep keys safe; test them."),
