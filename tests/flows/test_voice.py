@@ -1,0 +1,141 @@
+"""Recordings become feedback, each once; a text becomes a file that can be listened to."""
+
+import csv
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from penstock.base.clock import ManualClock
+from penstock.base.errors import InputError, StoppedError
+from penstock.calls import CallOptions
+from penstock.cli.main import penstock
+from penstock.operations.sound import cut_sound, join_sound, make_silence, measure_seconds
+from penstock.privacy import Privacy
+from penstock.runtime.feedback import Feedback
+from penstock.sandbox.sound import Speech, encode_speech
+from penstock.voice import Heard, Voice
+from shop import TEXTS, Shop, billed
+
+ANNA, BEN = "anna@example.com", "ben@example.com"
+
+
+def record(folder: Path, name: str, text: str, seconds: float = 4.0) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(encode_speech(Speech(text, seconds), name.rpartition(".")[2]))
+
+
+def write_list(folder: Path, *rows: tuple[str, str, str]) -> None:
+    with (folder / "recordings.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file", "email", "at"), *rows])
+
+
+async def hear(workspace: Any, folder: Path, **more: Any) -> Heard:
+    return await Voice(workspace.operations, workspace.store, workspace.clock).hear(folder, **more)
+
+
+async def test_recordings_are_written_down_once_with_what_the_list_says(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    record(calls, "a.mp3", TEXTS[0])
+    record(calls, "b.wav", TEXTS[1])
+    (calls / "notes.txt").write_text("no recording")
+    write_list(calls, ("a.mp3", ANNA, "2026-11-02T10:00:00Z"), ("b.wav", BEN, "2026-11-03"))
+    async with Shop(tmp_path).open() as workspace:
+        heard = await hear(workspace, calls)
+        assert (heard.recordings, heard.added, heard.failed) == (2, 2, [])
+        rows = await Feedback(workspace.store, workspace.clock).page()
+        assert [(row.contact, row.text, row.source) for row in rows] == [
+            (ANNA, TEXTS[0], "voice"),
+            (BEN, TEXTS[1], "voice"),
+        ]
+        assert rows[0].happened_at == 1_793_613_600.0
+        bought = billed(workspace)
+        (calls / "a.mp3").rename(calls / "z.mp3")
+        again = await hear(workspace, calls)
+        assert (again.added, again.known, again.dollars) == (0, 2, 0.0)
+        assert billed(workspace) == bought
+
+
+async def test_who_objects_or_was_forgotten_is_not_sent(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    record(calls, "a.mp3", TEXTS[0])
+    record(calls, "b.mp3", TEXTS[1])
+    write_list(calls, ("a.mp3", ANNA, ""), ("b.mp3", BEN, ""))
+    async with Shop(tmp_path).open() as workspace:
+        privacy = Privacy(workspace.store, workspace.clock)
+        await privacy.object(ANNA)
+        await privacy.forget(BEN)
+        heard = await hear(workspace, calls)
+        assert (heard.recordings, heard.forgotten, heard.added, billed(workspace)) == (2, 2, 0, 0)
+
+
+async def test_a_bad_recording_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    record(calls, "a.mp3", TEXTS[0])
+    (calls / "b.mp3").write_bytes(b"this is no sound at all")
+    (calls / "c.ogg").write_bytes(b"OggS" + bytes(25_000_001))
+    async with Shop(tmp_path).open() as workspace:
+        heard = await hear(workspace, calls)
+        assert (heard.added, sorted(problem.where for problem in heard.failed)) == (1, ["b.mp3", "c.ogg"])
+        assert [problem.code for problem in heard.failed if problem.where == "c.ogg"] == ["voice.too-long"]
+        with pytest.raises(InputError, match="no folder"):
+            await hear(workspace, tmp_path / "nowhere")
+
+
+async def test_a_budget_holds_over_all_recordings_and_a_dry_run_sends_nothing(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    for number in range(20):
+        record(calls, f"{number:02}.mp3", f"{TEXTS[0]} {number}", 60.0)
+    clock = ManualClock()
+
+    async def work() -> None:
+        async with Shop(tmp_path).open(clock) as workspace:
+            heard = await hear(workspace, calls, dry_run=True)
+            assert (heard.recordings, billed(workspace)) == (20, 0)
+            assert heard.dollars is not None
+            assert heard.dollars > 0
+            with pytest.raises(StoppedError):
+                await hear(workspace, calls, options=CallOptions(budget=heard.dollars * 0.6))
+            assert 8 <= billed(workspace) < 20
+            assert (await hear(workspace, calls)).recordings == 20
+            assert billed(workspace) == 20
+
+    await clock.run(work())
+
+
+def test_a_folder_is_heard_in_the_shell_then_judged_by_a_flow(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    record(calls, "a.mp3", TEXTS[2])
+    write_list(calls, ("a.mp3", ANNA, "2026-11-02"))
+    sink = {"files": {"match": "${{ record.id }}", "path": "out.csv", "columns": {"label": "${{ sentiment.label }}"}}}
+    shop = Shop(tmp_path, source={"feedback": {"from": "voice"}}, summarize=None, sink=sink)
+
+    def invoke(*words: str) -> Any:
+        return CliRunner().invoke(penstock, [*words, "--sandbox", "--workspace", str(tmp_path)], standalone_mode=False)
+
+    assert json.loads(invoke("hear", str(calls), "--json").stdout)["added"] == 1
+    assert "at most $" in invoke("hear", str(calls), "--dry-run").stdout
+    assert invoke("run", str(shop.path), "--yes").return_value == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == ["negative"]
+
+
+@pytest.mark.parametrize("kind", ["wav", "mp3"])
+def test_a_long_recording_is_cut_without_a_loss(kind: str) -> None:
+    data = encode_speech(Speech("Something that takes a while to say.", 30.0), kind)
+    parts = cut_sound(data, len(data) // 4)
+    assert len(parts) > 3
+    assert all(len(part) <= len(data) // 4 for part in parts)
+    assert sum(map(measure_seconds, parts)) == pytest.approx(measure_seconds(data), abs=0.1)
+    assert measure_seconds(join_sound(kind, parts)) == pytest.approx(measure_seconds(data), abs=0.1)
+
+
+def test_what_is_short_is_not_cut_and_what_cannot_be_cut_is_said() -> None:
+    silence = make_silence(1.0)
+    assert cut_sound(silence, 25_000_000) == [silence]
+    for data in (b"OggS" + bytes(100), struct.pack("<100x")):
+        with pytest.raises(ValueError, match="cannot be cut"):
+            cut_sound(data, 10)
