@@ -143,7 +143,8 @@ class BrevoSink:
             done = await self._events.find(_of(items, "event"))
             done |= await self._members.find(_of(items, "list"))
             done |= await self._shop.find(_of(items, "order", "product"))
-            rows = await self._prepare(updates, done)
+            rows = await self._prepare(updates, {})
+            done |= dict.fromkeys((place for place, _ in updates), Outcome("later"))  # writing tells what is wrong
             attributes = await self._schema.read() if rows else {}
             contacts = await find_contacts(self._caller, [row.target for row in rows])
             for row in rows:
