@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.base.clock import Clock
-from penstock.base.errors import FixError, FlowError, InputError, SettingsError
+from penstock.base.errors import FixError, FlowError, InputError, PenstockError, SettingsError
 from penstock.base.settings import Settings
-from penstock.base.types import Sink, to_money
+from penstock.base.types import Finding, Sink, to_money
 from penstock.calls import CallOptions, Operations
 from penstock.ends import fill_sandbox, open_sink, open_source
 from penstock.flows.bench import Bench
@@ -294,6 +294,36 @@ class FlowRuns:
             )
         await self._start_jobs(duty="work")
         await stop.wait()
+
+    async def check_sinks(self) -> list[Finding]:
+        """Look whether the Brevo account still takes what the flows that ran here write; changes nothing."""
+        findings: list[Finding] = []
+        paths = {row.flow: Path(row.path) for row in reversed(await list_runs(self.store, limit=1000))}
+        for name, path in paths.items():
+            try:
+                findings += await self._check_sink(path) if path.is_file() else []
+            except PenstockError as error:
+                findings.append(Finding(f"flow {name}", "warn", error.message, error.hint))
+        return findings
+
+    async def _check_sink(self, path: Path) -> list[Finding]:
+        flow = load_flow(path)
+        if all(target.kind != "brevo" for target in flow.targets):
+            return []
+        async with self.open_bench(flow) as bench:
+            samples = await read_samples(flow, bench.source, bench.joins)
+            found = [
+                finding
+                for target, sink in bench.sinks
+                if target.kind == "brevo"
+                for finding in await sink.check(kinds_of(target, samples))
+            ]
+        bad = [
+            Finding(f"flow {flow.name}: {one.name}", one.verdict, one.message, one.fix)
+            for one in found
+            if one.verdict != "ok"
+        ]
+        return bad or [Finding(f"flow {flow.name}", "ok", f"the account takes all {len(found)} that it writes")]
 
     async def _unfinished(self, flow: Flow) -> RunRow | None:
         """Return the run of the flow that can go on; raises `FixError` when a living process is at it."""

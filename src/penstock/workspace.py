@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from penstock.base.clock import Clock, SystemClock
-from penstock.base.errors import SettingsError
+from penstock.base.errors import PenstockError, SettingsError
 from penstock.base.settings import Settings
 from penstock.base.types import Finding, to_money
 from penstock.calls import Operations
@@ -224,11 +224,26 @@ class Workspace:
             if name == "conversions" and not (self.vendors.is_sandbox or self.settings.get("conversions.api-key")):
                 continue
             try:
-                findings += await self.vendors.check(name, model)
+                found = await self.vendors.check(name, model)
+                if name == "brevo" and found[0].verdict == "ok":
+                    found += [*await self._check_webhooks(), *await self.flows.check_sinks()]
+                findings += found
             except SettingsError as error:
                 findings.append(checks.missing(f"{label_of(name)} key", error))
         async with self.deliveries() as deliveries:
             return findings + await deliveries.check()
+
+    async def _check_webhooks(self) -> list[Finding]:
+        from penstock.data.brevo_source import read_account
+        from penstock.data.brevo_webhooks import Webhooks
+        from penstock.runtime.hooks import Hooks
+
+        try:
+            caller = self.vendors.open_brevo()
+            hooks = Hooks(self.store, self.clock)
+            return await Webhooks(caller, await read_account(caller, at_once=True), "brevo", hooks).check()
+        except PenstockError as error:
+            return [Finding("Brevo webhooks", "warn", error.message, error.hint)]
 
     def deliveries(self) -> AbstractAsyncContextManager[Deliveries]:
         """Open the conversion events of this workspace."""
