@@ -36,13 +36,14 @@ def content() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", help="Model instead of the one that the brief or the settings name.")
 @click.option("--budget", type=float, metavar="DOLLARS", help="Most that this may cost.")
+@click.option("--fresh", is_flag=True, help="Buy new answers even if some are held.")
 @click.option("--save", type=click.Path(path_type=Path, file_okay=False), help="Folder for the texts as files.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @common
 @click.pass_obj
 def write(
-    given: Given, file: Path, model: str | None, budget: float | None, save: Path | None, as_json: bool
-) -> None:  # fmt: skip
+    given: Given, file: Path, model: str | None, budget: float | None, fresh: bool, save: Path | None, as_json: bool
+) -> None:
     """Write the texts that the brief in FILE asks for. Nothing is sent to anybody: a person approves."""
     brief = read_brief(file)
     _show_trial(brief)
@@ -52,7 +53,7 @@ def write(
             values = dict(brief.values)
             if not values.get("angles") and "offer" in values:
                 values["angles"] = order_angles(await read_results(workspace.store))
-            options = CallOptions(model=model or brief.model, budget=budget)
+            options = CallOptions(model=model or brief.model, budget=budget, fresh=fresh)
             result = await workspace.operations.call(brief.operation, values, options)
             await remember_written(workspace.store, workspace.clock, _subjects(result.output))
             return result

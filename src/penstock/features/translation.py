@@ -14,7 +14,7 @@ from penstock.base.errors import OutputError
 from penstock.features.writing.brief import Language, Words
 from penstock.features.writing.checks import Check, check_tags, has_errors
 from penstock.features.writing.layout import escape_text, unescape_text
-from penstock.features.writing.segments import Template
+from penstock.features.writing.segments import Template, name_language
 from penstock.features.writing.translating import VERSION, Wished, Work, compare_structure
 from penstock.features.writing.variants import NEEDS_APPROVAL, Recorder, Unwritten
 from penstock.operations.declare import Asker, Done, Fields, ModelChoice, Operation
@@ -121,7 +121,7 @@ def _finish(input: Input, parts: tuple[Template, Template, Template], work: Work
         raise OutputError(f"the {work.wished.language} template is refused: {wrong[:600]}", code="output.checks")
     return Translated(
         language=work.wished.language,
-        template=template,
+        template=name_language(template, input.source, work.wished.language),
         subject=unescape_text(subject),
         preview_text=unescape_text(preview),
         checks=checks,

@@ -85,6 +85,14 @@ class Template:
         return [tag for one in found if one and (tag := self._tags[int(one[1])]).startswith("{%")]
 
 
+def name_language(template: str, source: str, language: str) -> str:
+    """Say in the outermost element that the whole is in another language, where it named the source's."""
+    if not source:
+        return template
+    named = rf"(<(?:html|mjml)\b[^>]*?\slang=[\"'])({re.escape(source)})([\"'])"
+    return re.sub(named, lambda found: f"{found[1]}{language}{found[3]}", template, count=1, flags=re.IGNORECASE)
+
+
 def _splice(plain: str, segments: Sequence[Segment], texts: Sequence[str]) -> str:
     parts, at = [], 0
     for segment, text in zip(segments, texts, strict=True):
