@@ -95,7 +95,7 @@ class Campaigns:
             fit_picture(content, name)
             return _PLACE
 
-        return await self._check_file(file, await self._with_pictures(file, host))
+        return await self._check_content(await self._with_pictures(file, host))
 
     async def draft(self, file: CampaignFile, *, replace: bool = False) -> Drafted:
         """Make the draft or template of a file, or bring the one of that name up to date; `failed` writes nothing.
@@ -123,7 +123,7 @@ class Campaigns:
         html = await place_pictures(file.campaign.html, file.folder, host)
         return msgspec.structs.replace(file.campaign, html=html)
 
-    async def _check_file(self, file: CampaignFile, campaign: Campaign) -> list[Finding]:
+    async def _check_content(self, campaign: Campaign) -> list[Finding]:
         audience = await resolve(self._caller, campaign.recipients)
         samples = await sample_recipients(self._caller, self.account, audience)
         findings = check_mail(mail_of(campaign), await self._attributes(), samples, local=self._local)
@@ -206,7 +206,11 @@ class Campaigns:
         else:
             contact = next(iter(await sample_recipients(self._caller, self.account, shown.audience)), {})
         if contact is None:
-            raise InputError(f"the account has no contact {email}", code="campaign.no-such-contact")
+            raise InputError(
+                f"the account has no contact {email}",
+                code="campaign.no-such-contact",
+                hint="Name one that Brevo has; without a name the first recipient is taken.",
+            )
         return preview(mail_shown(shown, msgspec.json.decode(kept.params) if kept else {}), contact)
 
     async def _check_shown(self, shown: Shown, params: dict[str, Any], headcount: Headcount) -> list[Finding]:
