@@ -84,6 +84,10 @@ async def open_sink(vendors: Vendors, flow: Flow, target: Target, store: Store) 
         place = flow.document.place(("sink", "conversions", "mapping"))
         mapping = load_events_mapping(deliveries, str(path) if path.suffix in (".yaml", ".yml") else name, place)
         return EventSink(deliveries, mapping, name, flow.name)
+    if target.kind == "folder":
+        from penstock.data.files import folder_sink
+
+        return folder_sink({"path": part.path}, flow.folder)
     if target.kind == "files":
         from penstock.data.files import files_sink
 

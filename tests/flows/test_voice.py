@@ -11,8 +11,10 @@ from click.testing import CliRunner
 
 from penstock.base.clock import ManualClock
 from penstock.base.errors import InputError, StoppedError
+from penstock.base.types import Change
 from penstock.calls import CallOptions
 from penstock.cli.main import penstock
+from penstock.data.files import folder_sink
 from penstock.operations.sound import cut_sound, join_sound, make_silence, measure_seconds
 from penstock.privacy import Privacy
 from penstock.runtime.feedback import Feedback
@@ -121,6 +123,48 @@ def test_a_folder_is_heard_in_the_shell_then_judged_by_a_flow(tmp_path: Path) ->
     assert invoke("run", str(shop.path), "--yes").return_value == 0
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:
         assert [row["label"] for row in csv.DictReader(file)] == ["negative"]
+
+
+def speech_flow(folder: Path, **sink: Any) -> Shop:
+    steps = [{"speak": {"text": "Thank you. ${{ record.text }}", "format": "wav"}}]
+    part = {"match": "${{ record.id }}", "path": "spoken", "columns": {"audio": "${{ speak.audio }}"}, **sink}
+    return Shop(folder, steps=steps, summarize=None, sink={"folder": part})
+
+
+async def test_texts_are_read_aloud_to_files_in_a_flow_once(tmp_path: Path) -> None:
+    shop = speech_flow(tmp_path)
+    async with shop.open() as workspace:
+        report = await shop.run(workspace)
+        assert (report.exit_code, report.counts.written) == (0, 6)
+        files = sorted((tmp_path / "spoken").iterdir())
+        assert [file.name for file in files] == [f"f{number}.wav" for number in range(6)]
+        assert all(measure_seconds(file.read_bytes()) > 0.5 for file in files)
+        bought = billed(workspace)
+        again = await shop.run(workspace)
+        assert (again.counts.planned, billed(workspace)) == (0, bought)
+
+
+async def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
+    shop = speech_flow(tmp_path, match="../${{ record.id }}")
+    async with shop.open() as workspace:
+        report = await shop.run(workspace)
+        assert (report.counts.refused, report.failures[0].code) == (6, "folder.bad-name")
+    assert not list(tmp_path.parent.glob("f*.wav"))
+
+
+async def test_a_folder_holds_what_was_made_and_nothing_else(tmp_path: Path) -> None:
+    sink = folder_sink({"path": "out"}, tmp_path)
+    made = {"base64": "YWJj", "name": "speech.mp3", "media_type": "audio/mpeg"}
+    changes = [
+        Change("1", "row", {"email": "a"}, {"audio": made, "text": "abc", "none": None}),
+        Change("2", "row", {"email": "b"}, {"audio": 5}),
+    ]
+    assert [outcome.state for outcome in await sink.find(changes)] == ["later", "rejected"]
+    assert [outcome.state for outcome in await sink.write(changes)] == ["confirmed", "rejected"]
+    assert [outcome.state for outcome in await sink.find(changes)] == ["confirmed", "rejected"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a-audio.mp3", "a-text.txt"]
+    (tmp_path / "file").write_text("")
+    assert [one.verdict for one in await folder_sink({"path": "file"}, tmp_path).check({})] == ["fail"]
 
 
 @pytest.mark.parametrize("kind", ["wav", "mp3"])

@@ -87,6 +87,7 @@ class Delivery:
     async def _drain(self, stop: asyncio.Event) -> Failed:
         failed: Failed = []
         together = FEW_TOGETHER if await self.state.open_effects(self.name) <= FEW else MANY_TOGETHER
+        together = min(together, getattr(self.sink, "MOST_TOGETHER", MANY_TOGETHER))
         for kind in self.kinds:
             while not stop.is_set():
                 batch = await self.state.send_effects(self.name, kind, together, self.clock.now())

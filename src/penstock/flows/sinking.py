@@ -13,6 +13,7 @@ SINKS: Mapping[str, tuple[str, ...]] = {
     "brevo": ("match", "attributes", "status", "lists", "event", "order", "product", "create-contacts", "connection"),
     "conversions": ("match", "columns", "mapping"),
     "files": ("match", "path", "columns"),
+    "folder": ("match", "path", "columns"),
     "sql": ("match", "url", "table", "columns", "create"),
 }
 """The words that each kind of sink takes."""
@@ -78,7 +79,7 @@ class SinkPart(Strict):
     mapping: str | None = None
     """For conversions: how a row becomes an event, a preset or a mapping file."""
     path: str | None = None
-    """File to write, for files."""
+    """File to write, for files; folder, for made files."""
     url: str | None = None
     """Database, for SQL."""
     table: str | None = None
