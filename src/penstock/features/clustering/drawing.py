@@ -41,7 +41,8 @@ def draw_map(
 
     `neighbours` (LocalMAP, package pacmap) keeps neighbourhoods and is taken where it is installed; `directions` are
     the two main ones of the space. At most so many customers are drawn by neighbours, the others go between the drawn
-    ones that they are nearest to. Fewer than 50 are always drawn by directions. Raises `SettingsError` for `neighbours` without the package.
+    ones that they are nearest to. Fewer than 50 are always drawn by directions. Raises `SettingsError` for
+    `neighbours` without the package.
     """
     segmentation.require(customers)
     rows = customers.draw(customers.find_usable(), most, seed)
