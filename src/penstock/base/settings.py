@@ -92,7 +92,7 @@ SETTINGS: tuple[Setting, ...] = (
         default=15.0,
     ),
     _setting(
-        "feedback.secret",
+        "feedback.webhook-secret",
         "text",
         "What senders of feedback sign it with; while it is rotated, both with a space between.",
         secret=True,
