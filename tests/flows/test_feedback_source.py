@@ -15,7 +15,10 @@ source: { feedback: { from: reviews } }
 steps:
   - analyze-sentiment: { text: "${{ record.text }}" }
 sink:
-  files: { path: out.csv, columns: { id: "${{ record.id }}", score: "${{ sentiment.score }}" } , match: "${{ record.id }}" }
+  files:
+    path: out.csv
+    match: { id: "${{ record.id }}" }
+    columns: { score: "${{ sentiment.score }}" }
 """
 
 

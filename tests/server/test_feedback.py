@@ -15,8 +15,8 @@ from penstock.runtime.feedback import Feedback
 from penstock.server.feedback import WINDOW_SECONDS, sign
 
 SECRET, NEXT = "a long secret of the shop", "the-next-one-of-the-shop"
-SETTINGS = {"feedback.secret": SECRET.replace(" ", "-")}
-KEY = SETTINGS["feedback.secret"]
+SETTINGS = {"feedback.webhook-secret": SECRET.replace(" ", "-")}
+KEY = SETTINGS["feedback.webhook-secret"]
 ONE = {"id": 7, "text": "Good", "email": "Anna@X.org", "at": "2026-11-01T10:00:00Z", "stars": 5}
 
 
@@ -98,7 +98,7 @@ async def test_a_changed_body_does_not_fit_its_signature(tmp_path: Path) -> None
 
 
 async def test_while_a_secret_is_rotated_both_are_good(tmp_path: Path) -> None:
-    async with open_service(tmp_path, ManualClock(), **{"feedback.secret": f"{KEY} {NEXT}"}) as client:
+    async with open_service(tmp_path, ManualClock(), **{"feedback.webhook-secret": f"{KEY} {NEXT}"}) as client:
         assert [(await send(client, {**ONE, "id": key}, secret=key)).status for key in (KEY, NEXT)] == [202, 202]
         at = int(client.app.workspace.clock.now())
         good, content = sign(at, b'{"text": "x"}', KEY).partition(",")[2], b'{"text": "x"}'

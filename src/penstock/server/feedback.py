@@ -77,12 +77,12 @@ class FeedbackDoor:
         ]
 
     async def _take(self, call: Call) -> Response:
-        secrets = str(self._settings.get("feedback.secret") or "").split()
+        secrets = str(self._settings.get("feedback.webhook-secret") or "").split()
         if not secrets:
             raise SettingsError(
                 "no secret is set for feedback over HTTP, so none can be trusted",
                 code="feedback.no-secret",
-                hint="export PENSTOCK_FEEDBACK_SECRET=…   (any long random text; while it is rotated, both)",
+                hint="export PENSTOCK_FEEDBACK_WEBHOOK_SECRET=…   (any long random text; while it is rotated, both)",
             )
         verify_signature(call.request.headers, call.body, secrets, self._clock.now())
         good, refused = self._read(call)
@@ -129,7 +129,7 @@ def verify_signature(headers: Mapping[str, str], body: bytes, secrets: Sequence[
         raise AccessError(
             "the feedback is not signed with a secret that is known here",
             code="feedback.bad-signature",
-            hint="Sign the raw body with feedback.secret; a proxy must not change the body.",
+            hint="Sign the raw body with feedback.webhook-secret; a proxy must not change the body.",
         )
     if abs(now - int(times[0])) > WINDOW_SECONDS:
         raise AccessError(
