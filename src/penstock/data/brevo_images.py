@@ -106,8 +106,8 @@ def _load_pillow() -> Callable[[io.BytesIO], Image]:
 def _shrink(image: Image, content: bytes, name: str) -> Picture:
     from PIL import ImageOps
 
-    kept = _read_origin(image, content)
     picture = ImageOps.exif_transpose(image)
+    kept = _read_origin(picture, content)
     has_gaps = picture.has_transparency_data
     picture = picture.convert("RGBA" if has_gaps else "RGB")
     for width in (picture.width, *(width for width in WIDTHS if width < picture.width)):
