@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from brevo_ledger import KilledError, Ledgered
+from brevo_ledger import FIELDS, KilledError, Ledgered
 
 from penstock.flows.delivery import KINDS
 from penstock.sandbox.world import Fault
@@ -79,7 +79,7 @@ async def live_once(
 @pytest.mark.parametrize(
     ("people", "kinds", "versions", "part"),
     [
-        *((8, KINDS, [0, 1], part) for part in range(4)),  # singly, with people who change their lists
+        *((12, KINDS, [0, 1], part) for part in range(4)),  # singly, with people who change their lists
         *((MANY, ("attributes", "list"), [1], part) for part in range(4)),  # by import
     ],
 )
@@ -98,3 +98,22 @@ async def test_a_process_may_die_at_any_request(
         assert account.killer.requests, "the process died and another one went on"
         account.check(versions)
         await account.store.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 18))
+async def test_a_process_may_die_while_it_makes_attributes_and_lists(tmp_path: Path, number: int, moment: str) -> None:
+    account = Ledgered(tmp_path, 1)
+    await account.open()
+    account.killer.kill_at = (number, moment)
+    try:
+        await account.desk.clock.run(account.sink.create_missing(FIELDS))
+    except KilledError:
+        await account.die()
+        await account.set_up()
+    state = account.desk.state
+    assert sorted(one.name for one in state.lists.values()) == ["Risk: high", "Risk: low", "Unhappy"]
+    assert list(state.folders.values()).count("Penstock") == 1
+    assert set(FIELDS) <= set(state.attributes)
+    assert {finding.verdict for finding in await account.desk.clock.run(account.sink.check(FIELDS))} == {"ok"}
+    await account.store.close()
