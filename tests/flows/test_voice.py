@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,25 @@ def test_what_is_short_is_not_cut_and_what_cannot_be_cut_is_said() -> None:
     for data in (b"OggS" + bytes(100), struct.pack("<100x")):
         with pytest.raises(ValueError, match="cannot be cut"):
             cut_sound(data, 10)
+
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "voice"
+
+
+def test_the_example_goes_from_texts_to_recordings_to_judged_feedback(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path, dirs_exist_ok=True)
+
+    def invoke(*words: str) -> Any:
+        return CliRunner().invoke(penstock, [*words, "--sandbox", "--workspace", str(tmp_path)], standalone_mode=False)
+
+    assert invoke("run", str(tmp_path / "flow.yaml"), "--yes").return_value == 0
+    heard = json.loads(invoke("hear", str(tmp_path / "calls"), "--json").stdout)
+    assert (heard["added"], heard["failed"]) == (3, [])
+    assert invoke("run", str(tmp_path / "judge.yaml"), "--apply-schema", "--yes").return_value == 0
+    judged = json.loads(invoke("explain", "c01@example.com", "--json").stdout)
+    [written] = judged["written"]
+    assert written["fields"]["VOICE_LABEL"] == "negative"
+    assert written["fields"]["VOICE_DONE_VERSION"] == "analyze-sentiment 1"
+    [aspect] = [one for one in judged["judged"][0]["results"]["sentiment"]["aspects"] if one["topic"] == "delivery"]
+    assert aspect["score"] < 0
+    assert aspect["evidence"] == "Hello, my parcel came two weeks late, a terrible delivery."
