@@ -41,9 +41,9 @@ class BgNbd:
     @classmethod
     def fit(cls, rows: Rows, start: tuple[float, ...] | None = None) -> Fit:
         """Fit to histories, from `start` (the parameters of the last run) where given."""
-        scale = float((rows.age * rows.weight).sum() / rows.customers) or 1.0
-        starts = [start] if start else [(r, alpha * scale, a, b) for r, alpha, a, b in _STARTS]
-        return maximise(cls.likelihood, rows, starts)
+        scale = rows.mean_age
+        starts = [(r, alpha * scale, a, b) for r, alpha, a, b in _STARTS]
+        return maximise(cls.likelihood, rows, [start, *starts] if start else starts)
 
     @classmethod
     def likelihood(cls, parameters: Floats, rows: Rows) -> tuple[float, Floats]:
@@ -112,15 +112,15 @@ class BgNbd:
         """Return expected orders of those who have not left: E[(1 − e^(−λpt))/p].
 
         The published form has 2F1(r+x, b+x; a+b+x−1; z); Euler's transformation leaves small arguments, which stay
-        exact for a thousand orders. At a = 1 the form is 0/0, so that its two sides are averaged there.
+        exact for a thousand orders. At a = 1 and at a + b = 1 the form is 0/0, so that its two sides are averaged.
         """
-        if abs(self.a - 1.0) < 1e-4:
-            low, high = (type(self)(self.r, self.alpha, a, self.b) for a in (1.0 - 2e-4, 1.0 + 2e-4))
+        if min(abs(self.a - 1.0), abs(self.a + self.b + self.first_leaves - 1.0)) < 1e-4:
+            low, high = (type(self)(self.r, self.alpha, self.a + step, self.b) for step in (-3e-4, 3e-4))
             return (low._while_alive(x, age, time) + high._while_alive(x, age, time)) / 2  # noqa: SLF001
         kept = self.b + x + self.first_leaves
         z = time / (self.alpha + age + time)
         less = self.a - 1.0
-        series = special.hyp2f1(less + kept - self.r - x, less, less + kept, z)
+        series = _gauss(less + self.b + self.first_leaves - self.r, less, less + kept, z)
         return np.asarray((less + kept) / less * (1.0 - np.exp(less * np.log1p(-z)) * series))
 
 
@@ -131,6 +131,30 @@ class MbgNbd(BgNbd):
     name: ClassVar[str] = "mbg-nbd"
     title: ClassVar[str] = "MBG/NBD"
     first_leaves: ClassVar[int] = 1
+
+
+def _gauss(a: float, b: float, c: Floats, z: Floats) -> Floats:
+    """Return 2F1(a, b; c; z) for z below 1.
+
+    scipy's is right to 1e-9 wherever it was compared, but has no number where c − a − b is a whole one beyond 100
+    (there the series is short), or a hair beside a whole one (there it is taken a little farther off).
+    """
+    found = np.asarray(special.hyp2f1(a, b, c, z))
+    for at in np.flatnonzero(~np.isfinite(found)):
+        found[at] = _series(a, b, float(c[at]), float(z[at])) if c[at] - a - b > 20 else np.nan
+    if not np.isfinite(found).all():
+        found = np.where(np.isfinite(found), found, special.hyp2f1(a, b * (1 + 1e-7), c, z))
+    return found
+
+
+def _series(a: float, b: float, c: float, z: float) -> float:
+    total = term = 1.0
+    for k in range(10_000):
+        term *= (a + k) * (b + k) / ((c + k) * (k + 1)) * z
+        total += term
+        if abs(term) <= 1e-17 * abs(total):
+            break
+    return total
 
 
 def _odds(a: float, kept: Floats, x: Floats, first_leaves: int) -> Floats:

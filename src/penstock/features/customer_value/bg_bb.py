@@ -41,7 +41,7 @@ class BgBb:
     def fit(cls, rows: Rows, start: tuple[float, ...] | None = None) -> Fit:
         """Fit to histories, from `start` (the parameters of the last run) where given."""
         _check(rows)
-        return maximise(cls.likelihood, rows, [start] if start else _STARTS)
+        return maximise(cls.likelihood, rows, [start, *_STARTS] if start else _STARTS)
 
     @classmethod
     def likelihood(cls, parameters: Floats, rows: Rows) -> tuple[float, Floats]:

@@ -47,7 +47,7 @@ def compare_inputs(before: Summaries, now: Summaries) -> dict[str, float]:
         "days since the first order": (before.as_of - before.first, now.as_of - now.first),
     }
     if before.has_value and now.has_value:
-        pairs["mean value of an order"] = (before.total / before.orders, now.total / now.orders)
+        pairs["mean value of an order"] = (before.net / before.orders, now.net / now.orders)
     return {name: stability(old.astype(np.float64), new.astype(np.float64)) for name, (old, new) in pairs.items()}
 
 

@@ -94,8 +94,8 @@ class GammaGamma:
                 hint="Multiply expected orders by the price.",
             )
         scale = float((spend.mean * spend.weight).sum() / spend.customers)
-        starts = [start] if start else [(2.0, 3.0, scale), (8.0, 4.0, scale / 2)]
-        return maximise(cls.likelihood, spend, starts)
+        starts = [(2.0, 3.0, scale), (8.0, 4.0, scale / 2)]
+        return maximise(cls.likelihood, spend, [start, *starts] if start else starts)
 
     @classmethod
     def likelihood(cls, parameters: Floats, spend: Spend) -> tuple[float, Floats]:

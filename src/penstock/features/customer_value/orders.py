@@ -195,21 +195,20 @@ class OrderLog:
         names = np.asarray(table.pop("customers"), object)
         columns = {name: np.asarray(column) for name, column in table.items()}
         orders, worth = columns.pop("later", np.empty(0, np.int64)), columns.pop("worth", np.empty(0))
-        self._refund(names, columns["total"], low, high)
         found = Summaries(
-            names, **columns, since=low, as_of=high, unit=self.rules.unit, has_value=self.quality.has_value
-        )
+            names, **columns, since=low, as_of=high, unit=self.rules.unit, has_value=self.quality.has_value,
+            refunds=self._refunds(low, high),
+        )  # fmt: skip
         return found, orders, worth
 
-    def _refund(self, names: Any, total: Floats, low: int, high: int) -> None:
+    def _refunds(self, low: int, high: int) -> dict[str, float]:
         if self.rules.refunds == "drop" or not self.quality.refunds or not self.quality.has_value:
-            return
-        back = dict(
+            return {}
+        return dict(
             self._store.execute(
-                f"SELECT customer, sum(value) FROM orders WHERE value < 0 AND day BETWEEN {low} AND {high} GROUP BY ALL"
+                f"SELECT customer, -sum(value) FROM orders WHERE value < 0 AND day BETWEEN {low} AND {high} GROUP BY 1"
             ).fetchall()
         )
-        total += np.array([back.get(name, 0.0) for name in names])
 
 
 class _Intake:

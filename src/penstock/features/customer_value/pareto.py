@@ -42,9 +42,9 @@ class ParetoNbd:
     @classmethod
     def fit(cls, rows: Rows, start: tuple[float, ...] | None = None) -> Fit:
         """Fit to histories, from `start` (the parameters of the last run) where given."""
-        scale = float((rows.age * rows.weight).sum() / rows.customers) or 1.0
-        starts = [start] if start else [(r, alpha * scale, s, beta * scale) for r, alpha, s, beta in _STARTS]
-        return maximise(cls.likelihood, rows, starts)
+        scale = rows.mean_age
+        starts = [(r, alpha * scale, s, beta * scale) for r, alpha, s, beta in _STARTS]
+        return maximise(cls.likelihood, rows, [start, *starts] if start else starts)
 
     @classmethod
     def likelihood(cls, parameters: Floats, rows: Rows) -> tuple[float, Floats]:

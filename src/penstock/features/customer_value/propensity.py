@@ -100,7 +100,7 @@ class FeatureTable:
         columns["chance to be active"] = model.alive(rows)[places]
         columns["expected orders a quarter"] = model.expected(rows, 91 / known.unit)[places]
         if known.has_value:
-            columns["mean value of an order"] = known.total / known.orders
+            columns["mean value of an order"] = known.net / known.orders
         for name, traits in self._traits.items():
             latest = {trait.customer: trait.value for trait in traits if trait.day <= as_of}
             columns[name] = np.array([latest.get(customer, np.nan) for customer in known.customers], float)

@@ -111,7 +111,7 @@ def _count(store: duckdb.DuckDBPyConnection, today: int) -> dict[str, Any]:
         "refunded": f"coalesce(sum(value) FILTER (value < 0 AND {sound}), 0.0)",
         "used": f"count(*) FILTER (value >= 0 AND {sound})",
         "first": f"coalesce(min(day) FILTER (value >= 0 AND {sound}), 0)",
-        "last": f"coalesce(max(day) FILTER (value >= 0 AND {sound}), 0)",
+        "last": f"coalesce(max(day) FILTER ({sound}), 0)",
     }
     row = store.execute(f"SELECT {', '.join(fields.values())} FROM seen").fetchone()
     return dict(zip(fields, row or (), strict=True))

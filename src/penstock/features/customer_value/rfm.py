@@ -35,7 +35,7 @@ def score(summaries: Summaries) -> Rfm:
     """Score customers by thirds; equal customers get equal scores, and all the same is 2 for everyone."""
     recency = thirds(summaries.last.astype(np.float64))
     frequency = thirds(summaries.orders.astype(np.float64))
-    money = thirds(summaries.total) if summaries.has_value else None
+    money = thirds(summaries.net) if summaries.has_value else None
     table = np.array([["past", "occasional", "new"], ["past", "occasional", "new"], ["slipping", "regular", "best"]])
     return Rfm(recency, frequency, money, table[frequency - 1, recency - 1])
 

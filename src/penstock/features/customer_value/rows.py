@@ -64,6 +64,13 @@ class Rows:
         """How many customers there are."""
         return float(self.weight.sum())
 
+    @property
+    def mean_age(self) -> float:
+        """The mean time since the first order: the scale of the search for parameters."""
+        if not len(self.weight):
+            raise InputError("there is no customer", code="orders.empty", hint="Bring an order log.")
+        return float((self.age * self.weight).sum() / self.customers) or 1.0
+
     @cached_property
     def levels(self) -> tuple[Floats, Integers, Floats]:
         """The distinct numbers of orders, which of them each row has, and the customers of each.

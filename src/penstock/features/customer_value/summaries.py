@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Summaries:
     as_of: int
     unit: float = 7.0
     has_value: bool = True
+    refunds: dict[str, float] = field(default_factory=dict)
+    """What each customer got back in these days, where refunds count; also of customers without an order in them."""
 
     def __len__(self) -> int:
         return len(self.customers)
@@ -55,7 +58,14 @@ class Summaries:
     @cached_property
     def mean(self) -> Floats:
         """The mean value of the orders after the first, zero without one: the first is often an offer."""
-        return np.asarray((self.total - self.first_total) / np.maximum(self.repeats, 1))
+        return np.asarray((self.net - self.first_total) / np.maximum(self.repeats, 1))
+
+    @cached_property
+    def net(self) -> Floats:
+        """What the orders were worth after refunds."""
+        if not self.refunds:
+            return self.total
+        return np.asarray(self.total - np.array([self.refunds.get(name, 0.0) for name in self.customers]))
 
     @property
     def spend(self) -> Spend:
@@ -85,8 +95,14 @@ class Summaries:
         for name in ("orders", "total", "squares"):
             result[name][old] += getattr(self, name)
             result[name][new] += getattr(later, name)
+        refunds = dict(self.refunds)
+        for name, amount in later.refunds.items():
+            refunds[name] = refunds.get(name, 0.0) + amount
         has_value = self.has_value and later.has_value
-        return Summaries(customers, **result, since=self.since, as_of=later.as_of, unit=self.unit, has_value=has_value)
+        return Summaries(
+            customers, **result, since=self.since, as_of=later.as_of, unit=self.unit, has_value=has_value,
+            refunds=refunds,
+        )  # fmt: skip
 
     def until(self, as_of: datetime.date) -> Summaries:
         """Return the same orders seen from a later day on which nothing was ordered."""
@@ -105,6 +121,7 @@ class Summaries:
 
         fresh = path.with_name(path.name + ".new")
         facts = {name: np.full(len(self), getattr(self, name)) for name in ("since", "as_of", "unit", "has_value")}
+        facts["refunds"] = np.full(len(self), json.dumps(self.refunds), object)
         table = {name: getattr(self, name) for name in COLUMNS} | facts
         with duckdb.connect(":memory:") as store:
             store.register("summaries", table)
@@ -123,8 +140,9 @@ class Summaries:
         columns = {name: np.asarray(table[name]) for name in COLUMNS}
         since, as_of = int(table["since"][0]), int(table["as_of"][0])
         return cls(
-            **columns, since=since, as_of=as_of, unit=float(table["unit"][0]), has_value=bool(table["has_value"][0])
-        )
+            **columns, since=since, as_of=as_of, unit=float(table["unit"][0]), has_value=bool(table["has_value"][0]),
+            refunds=json.loads(table["refunds"][0]),
+        )  # fmt: skip
 
 
 def to_day(date: datetime.date) -> int:
