@@ -33,8 +33,6 @@ def read_campaign(path: Path, to_html: ToHtml) -> CampaignFile:
     Raises `FlowError` with line and column for what does not fit, `InputError` for what Brevo would refuse.
     """
     document = read_document(path, CAMPAIGN_FILE)
-    if not isinstance(document.plain, dict):
-        raise _wrong(document, (), "it holds no campaign")
     given = dict(document.plain)
     kind = given.pop("kind", "campaign")
     if kind not in ("campaign", "template"):
@@ -45,6 +43,8 @@ def read_campaign(path: Path, to_html: ToHtml) -> CampaignFile:
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
         parts = tuple(int(part) if part.isdecimal() else part for part in re.findall(r"[\w-]+", place))
+        if unknown := re.search(r"unknown field `([^`]+)`", message):
+            parts = (*parts, unknown[1])
         raise _wrong(document, parts, message) from error
     check_campaign(campaign)
     return CampaignFile(campaign, kind, path.parent)
