@@ -36,9 +36,9 @@ URL = "https://hooks.example.com"
 class Shop:
     """The account, and what it sent; `answers` are the statuses of the next deliveries."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, seed: int = 7, **settings: Any) -> None:
         self.clock = ManualClock()
-        self.world = World(self.clock)
+        self.world = World(self.clock, seed=seed)
         self.state = BrevoState(self.world, **settings)
         self.state.account.keys |= {OUR_KEY: Key("penstock"), OTHER_KEY: Key("crm")}
         self.sent: list[tuple[str, dict[str, str], bytes]] = []

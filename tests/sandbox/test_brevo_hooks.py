@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brevo_hearing import OUR_KEY, Ear, Shop, open_ear
+from brevo_hearing import OUR_KEY, URL, Ear, Shop, open_ear
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ from penstock.privacy import Privacy
 from penstock.runtime.feedback import Put, make_said
 from penstock.runtime.inbox import FIRST_WAIT
 from penstock.sandbox.brevo_inbox import receive_mail, say
-from penstock.sandbox.brevo_people import bounce, delete, edit, opt_out, sign_up
+from penstock.sandbox.brevo_people import bounce, delete, edit, opt_out, sign_up, stir
 
 PEOPLE = [f"c{number}@x.org" for number in range(6)]
 
@@ -260,7 +260,7 @@ async def collect(folder: Path) -> tuple[Shop, list[tuple[str, bytes]], dict[str
         return shop, shop.deliveries(), await ear.look(NAMES)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.randoms(use_true_random=False))
 def test_any_order_and_repetition_of_deliveries_gives_the_same_state(
     tmp_path_factory: pytest.TempPathFactory, chance: random.Random
@@ -371,3 +371,76 @@ async def test_an_objection_heard_from_brevo_is_shown_by_explain(shop: Shop, ear
     await run(ear, do(opt_out, shop.state, shop.state.by_creation[0]))
     explained = await Privacy(ear.store, shop.clock).explain(PEOPLE[0])
     assert explained.barred == "objected"
+
+
+DOINGS = ("edit", "join", "opt-out", "delete", "sign-up", "bounce")
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 2**32), st.lists(st.tuples(st.integers(1, 8), st.booleans()), min_size=1, max_size=6))
+def test_whatever_is_lost_doubled_or_broken_off_in_the_end_everything_was_heard(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, rounds: list[tuple[int, bool]]
+) -> None:
+    place = tmp_path_factory.mktemp("heard") / "store.sqlite"
+
+    shop = Shop(seed=seed)
+
+    async def work() -> None:
+        shop.state.add_list("one")
+        for email in PEOPLE:
+            shop.state.add_contact(email, {"FIRSTNAME": "A"})
+        before = {one.id: shop.state.show(one) for one in shop.state.by_creation}
+        emails = {one.id: one.email for one in shop.state.by_creation}
+        async with open_ear(shop, place) as ear:
+            await ear.feedback.put([make_said("file", text="Mine", source="s", id=who, contact=who) for who in PEOPLE])
+            await ear.hooks.reconcile("brevo")
+            await ear.listen()
+            await ear.webhooks.create(URL, ["marketing"])
+        for kind, rate in (("drop", 0.2), ("lost", 0.2), ("slow", 0.3)):
+            shop.fault("webhooks.deliver", kind, rate=rate, seconds=300.0)
+        shop.fault("contacts.get", "status", rate=0.2, status=500)
+        for count, crashes in rounds:
+            shop.ears.clear()
+            async with open_ear(shop, place) as ear:
+                shop.ears.append(ear)
+                await ear.inbox.recover()
+                stir(shop.state, count, DOINGS)
+                emails |= {one.id: one.email for one in shop.state.by_creation}
+                await shop.settle(400.0)
+                if not crashes:
+                    await ear.inbox.handle_due()
+        shop.world.faults.clear()
+        async with open_ear(shop, place) as ear:
+            shop.ears[:] = [ear]
+            await ear.inbox.recover()
+            await shop.settle(100_000.0)
+            await ear.handle()
+            await ear.hooks.reconcile("brevo", full=True)
+            await check(shop, ear, before, emails)
+
+    asyncio.run(shop.clock.run(work()))
+
+
+async def check(shop: Shop, ear: Ear, before: dict[int, Any], emails: dict[int, str]) -> None:
+    """Hold what was heard against the account."""
+    state = {one.id: one for one in shop.state.by_creation}
+    barred = await ear.barred(*emails.values())
+    for number, email in emails.items():
+        if number in state and state[number].email_blacklisted:
+            assert barred[email] in ("objected", "forgotten"), email
+        elif number in state and email in PEOPLE:
+            assert email not in barred, email
+    gone = {email for number, email in emails.items() if number not in state}
+    assert {email for email in PEOPLE if email in gone} == {
+        email for email in PEOPLE if barred.get(email) == "forgotten"
+    }
+    assert {row.contact for row in await ear.feedback.page()} == set(PEOPLE) - gone
+    ignored = {"modifiedAt"}
+    edited = {
+        number
+        for number, one in state.items()
+        if number not in before
+        or {name: value for name, value in shop.state.show(one).items() if name not in ignored}
+        != {name: value for name, value in before[number].items() if name not in ignored}
+    }
+    assert edited <= await ear.changed()
