@@ -1,5 +1,8 @@
 """Words of segments: telling ones, in any language, and none that could name a person."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,11 +29,26 @@ def test_a_word_weighs_as_the_formula_says():
     assert found[0] == [Term("tea", pytest.approx(np.log(1 + 9 / 12)), 1.0, 0.0)]
 
 
-def test_a_word_of_most_customers_says_nothing_unless_it_is_far_more_frequent():
-    texts = ["plan gold"] * 10 + ["plan basic"] * 7 + ["basic"] * 3
+def test_a_common_word_says_nothing_unless_it_is_three_times_as_frequent():
+    texts = ["the plan gold"] * 8 + ["gold"] * 2 + ["the basic"] * 3 + ["gold"] * 2 + ["basic"] * 5
     first, second = words_of(texts, [0] * 10 + [1] * 10, 2)
-    assert first == ["gold"]
+    assert first == ["plan", "gold"]
     assert second == ["basic"]
+
+
+def test_real_tweets_and_reviews_of_products_differ_by_what_they_are_about():
+    shared = Path(os.environ.get("PENSTOCK_SHARED") or Path(__file__).parents[4] / "shared")
+    files = [
+        shared / "data" / "rated-snippets" / f"{name}_GroundTruth.txt" for name in ("tweets", "amazonReviewSnippets")
+    ]
+    if not all(file.is_file() for file in files):
+        pytest.skip("the rated texts are not here")
+    texts = [[line.split("\t", 2)[2] for line in file.read_text("latin-1").splitlines()] for file in files]
+    places = [at for at, several in enumerate(texts) for _ in several]
+    tweets, reviews = words_of(texts[0] + texts[1], places, 2)
+    assert {"lol", "today"} < set(tweets)
+    assert {"player", "camera", "phone"} < set(reviews)
+    assert not {"the", "and", "it", "is"} & {*tweets, *reviews}
 
 
 def test_words_that_fewer_than_five_customers_have_are_left_out():

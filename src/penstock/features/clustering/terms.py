@@ -21,11 +21,10 @@ Array = np.ndarray[Any, Any]
 MOST = 10
 _FEWEST = 5
 """Customers of a segment who must have a word: what fewer say could name a person."""
-_EVERYWHERE = 0.5
-"""Part of all customers from which on a word tells nothing, unless a segment has it far more often than the rest."""
-_UNEVEN = 2.0
-_MORE = 1.25
-"""How many times as often as elsewhere a segment must have a word for it to stand for the segment."""
+_COMMON = 0.05
+"""Part of all customers from which on a word is taken for one of the language and not of the segment."""
+_OFTENER, _MUCH_OFTENER = 1.5, 3.0
+"""How many times as often as elsewhere a segment must have a word, and a common word, for it to say something."""
 _WORDS_IN_NAME = 3
 
 _PRIVATE = re.compile(r"\S+@\S+|(?:https?://|www\.)\S+|\S*\d\S*")
@@ -48,8 +47,8 @@ def find_terms(texts: Iterable[str], segments: Array, count: int, most: int = MO
     """Return the words of each segment, the heaviest first; `segments` has the place of each text's customer.
 
     A word weighs its part of the segment's words, times log(1 + mean words of a segment / its number in all segments).
-    Addresses and whatever holds digits are no words. Words that fewer than five customers of a segment have are left
-    out, and so are those that customers elsewhere have about as often.
+    Addresses and whatever holds digits are no words. Left out is what fewer than five customers of a segment have, and
+    what they do not have 1.5 times as often as the others, or three times where 5 % of all customers have it.
     """
     words = [Counter[str]() for _ in range(count)]
     having = [Counter[str]() for _ in range(count)]
@@ -73,7 +72,7 @@ def find_terms(texts: Iterable[str], segments: Array, count: int, most: int = MO
         for word, number in having[place].items():
             here = number / texts_of[place]
             elsewhere = (all_having[word] - number) / max(everybody - texts_of[place], 1)
-            lift = _UNEVEN if all_having[word] > _EVERYWHERE * everybody else _MORE
+            lift = _MUCH_OFTENER if all_having[word] > _COMMON * everybody else _OFTENER
             if number >= _FEWEST and here >= lift * elsewhere:
                 share = words[place][word] / words[place].total()
                 terms.append(Term(word, share * log(1 + mean / all_words[word]), here, elsewhere))
