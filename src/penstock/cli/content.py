@@ -60,7 +60,7 @@ def write(
 
     result = run_async(work)
     if save is not None:
-        _save(result.output, save)
+        _save(result.output, save, brief.campaign)
     if as_json:
         render.show_json(result)
     else:
@@ -81,17 +81,37 @@ def _subjects(output: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(str(one.get("subject") or one.get("button")), one["language"], one["angle"]) for one in variants]
 
 
-def _save(output: dict[str, Any], folder: Path) -> None:
-    """Write each text into a file of its own; files that are there are written over."""
+def _save(output: dict[str, Any], folder: Path, campaign: dict[str, Any]) -> None:
+    """Write each text into a file of its own, with a campaign file per language; files of before are written over."""
     folder.mkdir(parents=True, exist_ok=True)
+    by_language: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for number, one in enumerate(output.get("variants", ()), 1):
         name = f"{number}-{one['language']}"
+        by_language.setdefault(one["language"], []).append((name, one))
         (folder / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(one), indent=2))
         for kind, suffix in (("html", "html"), ("text", "txt")):
             if one.get(kind):
                 (folder / f"{name}.{suffix}").write_text(one[kind], encoding="utf-8")
     for one in output.get("translations", ()):
         (folder / f"{one['language']}.html").write_text(one["template"], encoding="utf-8")
+    for language, named in by_language.items():
+        if campaign and named[0][1].get("html"):
+            _write_campaign(folder / f"campaign-{language}.yaml", language, named, campaign, str(output["model"]))
+
+
+def _write_campaign(
+    path: Path, language: str, named: list[tuple[str, dict[str, Any]]], campaign: dict[str, Any], model: str
+) -> None:
+    """Write what `penstock campaigns draft` reads: the first mail, and for an A/B test two subjects."""
+    from ruamel.yaml import YAML
+
+    file, first = named[0]
+    subjects = [one["subject"] for _, one in named[:2]]
+    said: dict[str, Any] = {**campaign, "name": f"{campaign.get('name', 'campaign')}-{language}"}
+    said |= {"subjects": subjects} if len(subjects) == 2 else {"subject": subjects[0]}
+    said |= {"preview-text": first["preview_text"], "html": f"{file}.html", "assisted-by": model}
+    with path.open("w", encoding="utf-8") as stream:
+        YAML().dump(said, stream)
 
 
 def _show(result: Result) -> None:

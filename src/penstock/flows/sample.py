@@ -18,6 +18,8 @@ from penstock.flows.model import Flow, Step, Target
 RECORDS = 50
 """Records that are tried: a field that none of them has is taken for a mistake."""
 _EXAMPLES: dict[str, Any] = {"number": 0.5, "integer": 1, "boolean": True, "array": ["example"], "object": {}}
+_DEEPEST = 5
+"""Levels of an output that are made up: where a schema repeats itself."""
 
 
 class Sample(NamedTuple):
@@ -93,13 +95,21 @@ def _check_step(step: Step, samples: Sequence[Sample]) -> None:
 
 
 def _make_output(step: Step) -> dict[str, Any]:
-    return {name: _example(part) for name, part in step.operation.output_schema()["properties"].items()}
+    schema = step.operation.output_schema()
+    named = schema.get("$defs", {})
+    return {name: _example(part, named) for name, part in schema["properties"].items()}
 
 
-def _example(part: Mapping[str, Any]) -> Any:
+def _example(part: Mapping[str, Any], named: Mapping[str, Any], depth: int = 0) -> Any:
+    """Return a value that fits a part of a schema, with what lies inside it as far as the schema says."""
+    part = named.get(str(part.get("$ref", "")).removeprefix("#/$defs/"), part)
     if "enum" in part:
         return part["enum"][0]
+    if "properties" in part and depth < _DEEPEST:
+        return {name: _example(one, named, depth + 1) for name, one in part["properties"].items()}
     kind = part.get("type") or next((one.get("type") for one in part.get("anyOf", ())), "string")
+    if kind == "array" and "$ref" in part.get("items", {}):
+        return [_example(part["items"], named, depth + 1)]
     return "2026-01-01" if part.get("format") == "date" else _EXAMPLES.get(str(kind), "example")
 
 

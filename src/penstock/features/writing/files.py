@@ -28,11 +28,15 @@ _TEMPLATES = Kind(
 
 
 class BriefFile(NamedTuple):
-    """A brief that was read: which operation, its input, and the model that its template names (or nothing)."""
+    """A brief that was read: which operation, its input, and the model that its template names (or nothing).
+
+    `campaign` is what a campaign file needs beside the texts, such as sender and recipients; empty without a wish.
+    """
 
     operation: str
     values: dict[str, Any]
     model: str | None
+    campaign: dict[str, Any]
 
 
 class TextTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +66,14 @@ def read_brief(path: Path) -> BriefFile:
     for name in ("layout", "template"):
         if isinstance(values.get(name), str) and _names_file(values[name]):
             values[name] = _read_text(path.parent / values[name], document.place((name,)))
-    model = values.pop("model", None)
+    model, campaign = values.pop("model", None), values.pop("campaign", None) or {}
+    if not isinstance(campaign, dict):
+        raise FlowError(
+            "campaign is a mapping with name, sender and recipients",
+            code="content.field",
+            where=document.place(("campaign",)),
+            hint=f"See {EXAMPLE}.",
+        )
     style, templates = values.pop("style", None), values.pop("templates", None)
     if style is not None:
         template = read_template(path.parent / str(templates or "templates.yaml"), str(style))
@@ -75,9 +86,9 @@ def read_brief(path: Path) -> BriefFile:
             f"{operation} takes no {unknown!r}",
             code="content.field",
             where=document.place((unknown,)),
-            hint=f"It takes: {', '.join(known)}; and the file itself operation, model, style and templates.",
+            hint=f"It takes: {', '.join(known)}; and the file itself operation, model, style, templates and campaign.",
         )
-    return BriefFile(operation, values, model)
+    return BriefFile(operation, values, model, campaign)
 
 
 def read_template(path: Path, name: str) -> TextTemplate:
