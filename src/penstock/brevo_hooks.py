@@ -30,6 +30,7 @@ from penstock.data.feedback import read_said
 from penstock.privacy import Privacy
 from penstock.runtime.barred import Barred
 from penstock.runtime.brevo_calls import BrevoCaller
+from penstock.runtime.dialects import Tx
 from penstock.runtime.effects import Effects
 from penstock.runtime.feedback import Feedback, Put, Said
 from penstock.runtime.heard import Changed, Heard, Missed, Seen, Sweep
@@ -41,9 +42,12 @@ from penstock.vendors import Vendors
 PAGE = 1_000
 FULL_SECONDS = 86_400.0
 """Between readings of the whole account, which find contacts that were deleted without a word."""
-MANY = 200
-"""Changes in one delivery beyond which the account is asked what changed, a thousand contacts a call."""
+MANY = 100
+"""Contacts read singly within a minute, beyond which the account is asked what changed, a thousand a call."""
+MINUTE = 60.0
 EARLIER_SECONDS = 600.0
+LATE_SECONDS = 60.0
+"""A reading covers events up to this before it began: clocks differ, and a write may be visible later."""
 EVENT_SECONDS = 7 * 86_400.0
 """How far back custom events are read each time: their date is the sender's, and may lie behind."""
 SOURCE = "feedback"
@@ -89,6 +93,7 @@ class BrevoHooks:
         self._feedback = Feedback(store, clock)
         self._privacy = Privacy(store, clock)
         self._accounts: dict[str, Account] = {}
+        self._looks = _Looks()
 
     async def changed_contacts(self, account: str, after: float, *, beyond: int = -1) -> list[Changed]:
         """Return contacts of an account whose change was noticed after a moment; see `Heard.changed_contacts`."""
@@ -97,19 +102,20 @@ class BrevoHooks:
     async def handle(self, message: Message) -> None:
         """Do what a delivery asks for; raises what the inbox tries again after."""
         account, connection, _ = message.message.split("/", 2)
-        news = await self._unheard(read_news(message.body))
+        everything = read_news(message.body)
+        news = await self._unheard(everything)
         await self._note_objections([one for one in news if one.kind == "opt-out"])
         await self._feedback.put([said for one in news for said in one.said])
         await self._heard.note([one.mark for one in news if one.kind in ("opt-out", "said")])
         rest = [one for one in news if one.kind in ("deleted", "changed")]
-        if not rest:
-            return
-        caller = await self._caller(connection, account)
-        for one in rest:
-            if one.kind == "deleted":
-                await self._delete(caller, account, one)
-        await self._look_at(caller, account, [one for one in rest if one.kind == "changed"])
-        await self._heard.note([one.mark for one in rest])
+        if rest:
+            caller = await self._caller(connection, account)
+            for one in rest:
+                if one.kind == "deleted":
+                    await self._delete(caller, account, one)
+            await self._look_at(caller, account, [one for one in rest if one.kind == "changed"])
+            await self._heard.note([one.mark for one in rest])
+        await self._drop_if_forgotten(message, everything)
 
     async def reconcile(self, connection: str, *, full: bool = False) -> Reconciled:
         """Read what changed since the last reading; once a day, or with `full`, read everything."""
@@ -158,6 +164,12 @@ class BrevoHooks:
         known = await self._heard.find(list(first)) if first else set()
         return [one for one in news if first[one.mark] is one and one.mark not in known]
 
+    async def _drop_if_forgotten(self, message: Message, news: Sequence[News]) -> None:
+        """Keep no delivery about somebody who was forgotten: all that follows from it was done."""
+        names = {name for one in news for name in (*one.names, *(said.contact for said in one.said))} - {""}
+        if "forgotten" in (await Barred(self._store).find(names)).values():
+            await self._store.batch(_drop_message, message.number)
+
     async def _note_objections(self, news: Sequence[News]) -> None:
         names = {name for one in news for name in one.names}
         if names:
@@ -194,13 +206,22 @@ class BrevoHooks:
             return
         owned, lists = await self._owned(account)
         foreign = [one for one in news if not self._is_echo(one, owned, lists)]
-        if len(foreign) > MANY:
-            moments = [one.at for one in foreign if one.at]
-            since = (min(moments) if moments else self._clock.now()) - EARLIER_SECONDS
-            await self._read_from(caller, account, Place(watermark=round(since * 1000)))
+        if self._looks.are_many(len(foreign), self._clock.monotonic()):
+            async with self._looks.line:  # one reading is enough for all that wait for it
+                foreign = self._looks.left(account, foreign)
+                if foreign:
+                    await self._read_together(caller, account, foreign)
             return
+        foreign = self._looks.left(account, foreign)
         targets = [target for one in foreign for target in _targets(one)]
         await self._see(account, (await get_contacts(caller, targets)).values())
+
+    async def _read_together(self, caller: BrevoCaller, account: str, news: Sequence[News]) -> None:
+        """Read everything that changed since the earliest of these events."""
+        now = self._clock.now()
+        since = min((one.at for one in news if one.at), default=now) - EARLIER_SECONDS
+        await self._read_from(caller, account, Place(watermark=round(since * 1000)))
+        self._looks.covered[account] = (since, now - LATE_SECONDS)
 
     def _is_echo(self, one: News, owned: frozenset[str], lists: frozenset[int]) -> bool:
         """Tell whether we caused a change: by the key's name, else because only what is ours was touched."""
@@ -289,6 +310,28 @@ class BrevoHooks:
             await _rest(self._clock, stop, seconds)
 
 
+class _Looks:
+    """How many contacts were read singly of late, and which time a reading of all changes covers."""
+
+    def __init__(self) -> None:
+        self.line = asyncio.Lock()
+        self.covered: dict[str, tuple[float, float]] = {}
+        self._count = 0
+        self._since = 0.0
+
+    def are_many(self, count: int, now: float) -> bool:
+        """Count contacts to read; tells whether they are too many for single calls."""
+        if now - self._since >= MINUTE:
+            self._since, self._count = now, 0
+        self._count += count
+        return self._count > MANY
+
+    def left(self, account: str, news: Sequence[News]) -> list[News]:
+        """Return the events that no reading covers yet."""
+        since, until = self.covered.get(account, (0.0, 0.0))
+        return [one for one in news if not since <= one.at <= until]
+
+
 def open_hooks(vendors: Vendors, store: Store) -> BrevoHooks:
     """Return what handles the deliveries of a workspace."""
     settings = vendors.settings
@@ -308,6 +351,11 @@ async def _rest(clock: Clock, stop: asyncio.Event, seconds: float) -> None:
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _drop_message(tx: Tx, items: Sequence[int]) -> list[None]:
+    tx.run_many("drop_message", [{"id": number} for number in items])
+    return [None] * len(items)
 
 
 def name_delivery(account: str, connection: str, type: str, body: bytes) -> str:

@@ -162,6 +162,33 @@ async def test_many_changes_in_one_delivery_are_read_by_the_thousand(shop: Shop,
     assert sum(count for (_, name, _), count in shop.world.calls.items() if name.startswith("contacts.")) <= 3
 
 
+async def test_a_flood_of_single_changes_is_read_together_too(shop: Shop, ear: Ear) -> None:
+    at, bodies = int(shop.clock.now()), []
+    for number in range(400):
+        shop.state.add_contact(f"many{number}@x.org")
+        bodies.append({"event": "contact_updated", "email": f"many{number}@x.org", "ts": at, "id": 1})
+    await asyncio.gather(*(ear.take("marketing", json.dumps(body).encode()) for body in bodies))
+    shop.clock.advance(120)
+    await shop.clock.run(ear.handle())
+    assert len(await ear.changed()) >= 400
+    assert sum(count for (_, name, _), count in shop.world.calls.items() if name.startswith("contacts.")) < 130
+
+
+async def test_no_delivery_about_a_forgotten_person_stays(shop: Shop, ear: Ear) -> None:
+    first, second, *_ = shop.state.by_creation
+    await run(ear, do(delete, shop.state, first))
+    assert await ear.inbox.counts() == {}
+    mail = {"MessageId": "<m1@x>", "From": {"Address": PEOPLE[0]}, "RawTextBody": "Me again"}
+    await ear.take("inbound", json.dumps({"items": [mail]}).encode())
+    await ear.handle()
+    assert (await ear.inbox.counts(), await ear.said()) == ({}, [])
+    await ear.take(
+        "inbound", json.dumps({"items": [{**mail, "MessageId": "<m2@x>", "From": {"Address": second.email}}]}).encode()
+    )
+    await ear.handle()
+    assert (await ear.inbox.counts(), await ear.said()) == ({("inbound", "done"): 1}, ["Me again"])
+
+
 async def test_an_unreadable_delivery_is_tried_again_and_then_put_aside(shop: Shop, ear: Ear) -> None:
     await ear.take("marketing", b"\xff not json")
     for _ in range(25):
