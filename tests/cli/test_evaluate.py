@@ -58,6 +58,33 @@ def test_recorded_answers_are_measured_again_without_a_call(penstock: Run, tmp_p
     assert sum(one["tried"] for one in bought["flips"]["by_injection"].values()) == bought["flips"]["tried"]
 
 
+def test_what_a_flow_bought_is_measured_as_it_judges(penstock: Run, tmp_path: Path) -> None:
+    name = write(tmp_path, "rated.csv")
+    (tmp_path / "flow.yaml").write_text(
+        json.dumps(
+            {
+                "name": "rated",
+                "source": {"files": {"path": "rated.csv", "key": "id"}},
+                "steps": [
+                    {
+                        "analyze-sentiment": {
+                            "text": "${{ record.review }}",
+                            "topics": ["price"],
+                            "calibration": [0.5, 0],
+                        }
+                    }
+                ],
+            }
+        )
+    )
+    assert penstock("run", "flow.yaml", "--sandbox", "--yes").code == 0
+    given = ("evaluate", name, "--scale", "1..5", "--recorded", "--sandbox", "--json")
+    assert penstock(*given).code == 2
+    report = json.loads(penstock(*given, "--flow", "flow.yaml").out)
+    assert report["judged"] == 6
+    assert all(one["confidence"] < 0.95 for one in report["reliability"])
+
+
 def test_the_text_report_shows_bins_and_intervals(penstock: Run, tmp_path: Path) -> None:
     ended = penstock("evaluate", write(tmp_path, "rated.csv"), "--scale", "1..5", "--by", "model", "--sandbox")
     assert ended.code == 0

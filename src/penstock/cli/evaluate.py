@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ from penstock.data.files import files_source
 from penstock.features import evaluation, offline
 from penstock.features import redaction as redaction_set
 from penstock.features.recorded import judge_recorded
+from penstock.flows.model import load_flow
 from penstock.operations.catalogue import find_operation
 from penstock.operations.result import Result
 from penstock.workspace import Workspace
+
+OPERATION = "analyze-sentiment"
+NOTHING_MORE: Mapping[str, Any] = {}
 
 
 class _Evaluate(click.Group):
@@ -67,6 +72,11 @@ def redaction(as_json: bool) -> None:
 )
 @click.option("--recorded", is_flag=True, help="Only answers of the model that are held: nothing is bought.")
 @click.option("--model", help="Model instead of the setting.")
+@click.option(
+    "--flow",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Judge as this flow does: its topics, aspects, calibration.",
+)
 @click.option("--text", default="", metavar="COLUMN", help="Column of the texts, where it is not called text.")
 @click.option("--rating", default="", metavar="COLUMN", help="Column of the ratings, where it is not called rating.")
 @click.option("--label", default="", metavar="COLUMN", help="Column of the labels, where it is not called label.")
@@ -99,7 +109,8 @@ def sentiment(given: Given, /, file: Path, recorded: bool, as_json: bool, **opti
             return _report(examples, *_judge_offline(examples, negative))
         judge = _judge_recorded if recorded else _judge_by_model
         async with Workspace.open(given.folder, overrides=given.overrides, command="evaluate") as workspace:
-            judged = await judge(workspace, _texts_of(examples, negative), CallOptions(model=options["model"]))
+            texts = _texts_of(examples, negative, _inputs_of(options["flow"]) if options["flow"] else {})
+            judged = await judge(workspace, texts, CallOptions(model=options["model"]))
         return _report(examples, *_take_apart(judged, examples, negative))
 
     report = run_async(work)
@@ -166,11 +177,21 @@ def _judge_offline(examples: list[Any], negative: list[Any]) -> tuple[dict[str, 
     return _take_apart(judged, examples, negative)
 
 
-def _texts_of(examples: list[Any], negative: list[Any]) -> dict[str, dict[str, Any]]:
+def _inputs_of(path: Path) -> dict[str, Any]:
+    """Return what a flow gives to the judgement of every record alike; raises `InputError` where it judges nothing."""
+    for step in load_flow(path).steps:
+        if step.operation.name == OPERATION:
+            return {name: value.evaluate({}) for name, value in step.inputs.items() if not value.names}
+    raise InputError(f"{path.name} has no step {OPERATION}", code="evaluation.no-step")
+
+
+def _texts_of(
+    examples: list[Any], negative: list[Any], inputs: Mapping[str, Any] = NOTHING_MORE
+) -> dict[str, dict[str, Any]]:
     """Return what is judged: the texts, and the negative ones with each injection."""
-    texts = {f"text {one.key}": {"text": one.text} for one in examples}
+    texts = {f"text {one.key}": {**inputs, "text": one.text} for one in examples}
     for number, injection in enumerate(evaluation.load_injections()):
-        texts.update({f"{number} {one.key}": {"text": injection.apply(one.text)} for one in negative})
+        texts.update({f"{number} {one.key}": {**inputs, "text": injection.apply(one.text)} for one in negative})
     return texts
 
 
@@ -187,7 +208,7 @@ def _take_apart(judged: dict[str, Any], examples: list[Any], negative: list[Any]
 
 
 async def _judge_by_model(workspace: Workspace, texts: dict[str, Any], options: CallOptions) -> dict[str, Any]:
-    results = await workspace.operations.call_many("analyze-sentiment", texts, options)
+    results = await workspace.operations.call_many(OPERATION, texts, options)
     return {
         key: evaluation.Judged.from_output(result.output)
         for key, result in results.items()
@@ -197,7 +218,7 @@ async def _judge_by_model(workspace: Workspace, texts: dict[str, Any], options: 
 
 async def _judge_recorded(workspace: Workspace, texts: dict[str, Any], options: CallOptions) -> dict[str, Any]:
     choice = workspace.operations.choose("chat", options)
-    found = await judge_recorded(workspace.caller, find_operation("analyze-sentiment"), texts, choice)
+    found = await judge_recorded(workspace.caller, find_operation(OPERATION), texts, choice)
     return {key: evaluation.Judged.from_output(output.model_dump()) for key, output in found.items()}
 
 

@@ -72,19 +72,20 @@ def number(text: str, pieces: Sequence[Piece]) -> str:
     return "\n".join(f"[#{at}] {text[piece.start : piece.end].strip()}" for at, piece in enumerate(pieces, 1))
 
 
-def write_questions(
-    topics: Mapping[str, str], levels: Sequence[Mapping[str, str]], pieces: int
-) -> list[dict[str, Any]]:
-    """Return the questions about each topic: first which piece tells of it, then how satisfied the customer is."""
+def write_questions(topics: Sequence[str], levels: Sequence[str], pieces: int) -> list[dict[str, Any]]:
+    """Return the questions about each topic: first which piece tells of it, then how satisfied the customer is.
+
+    What topics cover and levels mean is said by the questions before them, once.
+    """
+    scale = [{"label": level} for level in levels]
     choices = [{"value": f"#{at}"} for at in range(1, pieces + 1)]
     questions: list[dict[str, Any]] = []
-    for at, (topic, covers) in enumerate(topics.items()):
-        about = f"{topic} ({covers})" if covers else topic
+    for at, topic in enumerate(topics):
         if pieces > 1:
-            asked = f"Which numbered part tells most about {about}?"
+            asked = f"Which numbered part tells most about {topic}?"
             questions.append({"type": "choice", "name": f"evidence_{at}", "instructions": asked, "choices": choices})
-        asked = f"How satisfied is the customer with {about}?"
-        questions.append({"type": "score", "name": f"aspect_{at}", "instructions": asked, "levels": [*levels]})
+        asked = f"How satisfied is the customer with {topic}?"
+        questions.append({"type": "score", "name": f"aspect_{at}", "instructions": asked, "levels": scale})
     return questions
 
 

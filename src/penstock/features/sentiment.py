@@ -204,7 +204,7 @@ def _questions(
         about = f"The feedback says something about {meaning}."
         questions.append({"type": "predicate", "name": f"topic_{number}", "instructions": about})
     if pieces:
-        questions += aspect_rules.write_questions(dict(topics), levels, pieces)
+        questions += aspect_rules.write_questions([name for name, _ in topics], list(_ANCHORS), pieces)
     return questions, count_tokens(RUBRIC + msgspec.json.encode(questions).decode(), model)
 
 

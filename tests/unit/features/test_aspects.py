@@ -4,11 +4,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from fake_asker import FakeAsker, answer, choose, judge_as, respond_with
 from penstock.features import rubric, sentiment
 from penstock.features.aspects import MAX_PIECES, MAX_QUOTE, Aspect, find_quote, number, split
 from penstock.features.sentiment import Input
+from penstock.operations.schema import make_strict
 from penstock.runtime.ask import Ask
 from penstock.sandbox.decide import answer_question
 from penstock.sandbox.judge import judge
@@ -163,6 +165,17 @@ def test_the_sandbox_judges_each_topic_by_the_words_about_it() -> None:
 
 def test_the_numbered_text_holds_the_text() -> None:
     assert number(TEXT, split(TEXT)).startswith("[#1] The parcel came two weeks late\n[#2] but the shoes")
+
+
+def test_the_request_is_what_the_vendors_own_client_would_send() -> None:
+    decisions = pytest.importorskip("openai.types.decision_create_params")
+    responses = pytest.importorskip("openai.types.responses.response_create_params")
+    for text in (TEXT, "One part"):
+        TypeAdapter(decisions.DecisionCreateParams).validate_python(ask(text).body)
+    body = ask(model="gpt-5.4-mini").body
+    TypeAdapter(responses.ResponseCreateParamsNonStreaming).validate_python(body)
+    schema = body["text"]["format"]["schema"]
+    assert make_strict(schema) == (schema, [])
 
 
 HARD = {"evidence": "?", "sarcastic": False, "score": 0.0, "topics": ["price"]}
