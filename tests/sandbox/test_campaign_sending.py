@@ -9,6 +9,7 @@ from penstock.base.errors import InputError, PenstockError, QuotaError
 from penstock.data.brevo_campaigns import Recipients
 from penstock.data.brevo_results import Counts
 from penstock.runtime.barred import Barred
+from stores import KINDS, new_place
 
 HOUR = 3600.0
 
@@ -26,7 +27,8 @@ async def refused(work, code):
     return caught.value
 
 
-async def test_only_an_approved_draft_with_its_id_and_its_recipients_typed_is_sent(tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+async def test_only_an_approved_draft_with_its_id_and_its_recipients_typed_is_sent(tmp_path, kind):
     async def work(desk):
         number = (await desk.draft()).number
         send = desk.campaigns.send
@@ -45,7 +47,7 @@ async def test_only_an_approved_draft_with_its_id_and_its_recipients_typed_is_se
         await refused(send("winter", confirm_id=number, confirm_recipients=10), "campaign.not-a-draft")
         assert desk.count("campaigns.send") == 1
 
-    await in_desk(tmp_path, work)
+    await in_desk(tmp_path, work, place=new_place(kind, tmp_path))
 
 
 async def test_a_list_that_grew_since_is_noticed_before_it_is_sent(tmp_path):
@@ -201,7 +203,8 @@ async def test_a_campaign_is_scheduled_and_taken_back(tmp_path):
     await in_desk(tmp_path, work)
 
 
-async def test_results_of_a_test_are_read_by_version_and_kept(tmp_path):
+@pytest.mark.parametrize("kind", KINDS)
+async def test_results_of_a_test_are_read_by_version_and_kept(tmp_path, kind):
     async def work(desk):
         review = await desk.approved(as_test())
         assert (await desk.campaigns.results("winter")).winner == "notAvailable"
@@ -218,7 +221,7 @@ async def test_results_of_a_test_are_read_by_version_and_kept(tmp_path):
         assert {one.version: one.delivered for one in again.versions}[""] == 10
         assert {one.version: one.opened for one in again.versions}[""] == arms[""].opened
 
-    await in_desk(tmp_path, work)
+    await in_desk(tmp_path, work, place=new_place(kind, tmp_path))
 
 
 async def test_the_list_tells_own_campaigns_and_their_states(tmp_path):
