@@ -1,5 +1,6 @@
 """Each value says when and by what it was made, and stops counting by rule."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from penstock.base.clock import ManualClock
 from penstock.base.errors import FlowError
 from penstock.cli.main import penstock
 from penstock.flows.expiring import read_span
@@ -131,3 +133,48 @@ def test_the_name_status_is_taken(tmp_path: Path) -> None:
     shop = shop_of(tmp_path, steps=[{"analyze-sentiment": {"text": "${{ record.text }}"}, "as": "status"}])
     with pytest.raises(FlowError, match="'status' is taken"):
         load_flow(shop.path)
+
+
+async def test_what_is_too_old_is_bought_anew_in_a_batch_too(tmp_path: Path) -> None:
+    step = {"summarize": {"text": "${{ record.text }}", "limit": 20}, "as": "short"}
+    sink = {"files": {"match": "${{ record.id }}", "path": "out.csv", "columns": {"at": "${{ status.at }}"}}}
+    shop = Shop(
+        tmp_path,
+        [feedback(number) for number in range(4)],
+        steps=[step], summarize=None, sink=sink, model="gpt-6-luna", expire="30 days",
+    )  # fmt: skip
+    clock = ManualClock()
+
+    async def work() -> None:
+        async with shop.open(clock) as workspace:
+            assert (await shop.run(workspace)).exit_code == 0
+            before = billed(workspace)
+            await clock.sleep(31 * DAY)
+            report = await shop.run(workspace, by="26h")
+            assert (report.exit_code, report.counts.expired, report.counts.judged) == (0, 4, 4)
+            assert billed(workspace) == before + 4
+            with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+                assert {row["at"] for row in csv.DictReader(file)} == {day_of(clock)}
+            assert (await shop.run(workspace)).counts.unchanged == 4
+            assert billed(workspace) == before + 4
+
+    await clock.run(work(), settle_rounds=100)
+
+
+async def test_a_run_that_a_budget_stops_among_old_results_goes_on_without_paying_twice(tmp_path: Path) -> None:
+    shop = shop_of(tmp_path, expire="30 days")
+    shop.rows = [feedback(number) for number in range(30)]
+
+    async def work(workspace: Any) -> None:
+        await shop.run(workspace)
+        first = billed(workspace)
+        await workspace.clock.sleep(31 * DAY)
+        cost = (await shop.plan(workspace)).cost / 1e12
+        stopped = await shop.run(workspace, budget=cost / 2)
+        assert stopped.state == "stopped"
+        report = await shop.run(workspace, budget=10.0)
+        assert report.exit_code == 0
+        assert billed(workspace) == 2 * first
+        assert (await shop.plan(workspace)).expired == 0
+
+    await in_shop(shop, work)
