@@ -22,7 +22,7 @@ from penstock.data.brevo_contacts import (
     to_record,
 )
 from penstock.data.brevo_events import EventWriter, Item
-from penstock.data.brevo_known import find_contacts
+from penstock.data.brevo_known import People, find_contacts
 from penstock.data.brevo_lists import ListWriter, list_name
 from penstock.data.brevo_owned import OwnedLists
 from penstock.data.brevo_processes import Processes
@@ -66,10 +66,13 @@ class BrevoSink:
         self._owned = OwnedLists(caller, effects)
         self._processes = Processes(caller, effects)
         self._schema = Schema(caller, effects, wishes or {})
-        self._contacts = ContactWriter(caller, self._owned, self._processes, create_contacts=create_contacts)
+        self._people = People(caller)
+        self._contacts = ContactWriter(
+            caller, self._owned, self._processes, self._people, create_contacts=create_contacts
+        )
         self._members = ListWriter(caller, self._owned, families, create_contacts=create_contacts)
-        self._events = EventWriter(caller, create_contacts=create_contacts)
-        self._shop = ShopWriter(caller, self._processes, create_contacts=create_contacts)
+        self._events = EventWriter(caller, self._people, create_contacts=create_contacts)
+        self._shop = ShopWriter(caller, self._processes, self._people, create_contacts=create_contacts)
 
     def describe(self) -> str:
         return "Brevo" + (f" account {self._account.name}" if self._account.name else "")
@@ -78,7 +81,8 @@ class BrevoSink:
         return f"brevo:{self._account.id}"
 
     async def close(self) -> None:
-        """Do nothing: the connection belongs to who opened it."""
+        """Let go of what was read; the connection belongs to who opened it."""
+        self._people.close()
 
     async def check(self, fields: dict[str, str]) -> list[Finding]:
         """Look at attributes, lists, and where `fields` names some (`order.amount`) at orders and products."""

@@ -15,7 +15,7 @@ import msgspec
 
 from penstock.base.errors import RejectedError, ThrottledError, UnavailableError
 from penstock.base.types import Change, Outcome, Problem
-from penstock.data.brevo_known import ContactBook, find_contacts
+from penstock.data.brevo_known import ContactBook, People
 from penstock.data.brevo_targets import NO_SUCH_CONTACT, Target, find_target, spread, width_for
 from penstock.runtime.brevo_calls import BrevoCaller
 
@@ -40,10 +40,11 @@ Item = tuple[int, Change]
 class EventWriter:
     """Sends events one by one, each at most once per call."""
 
-    def __init__(self, caller: BrevoCaller, *, create_contacts: bool) -> None:
+    def __init__(self, caller: BrevoCaller, people: People, *, create_contacts: bool) -> None:
         self._caller = caller
+        self._people = people
         self._create = create_contacts
-        self._book = ContactBook(caller, create_contacts=create_contacts)
+        self._book = ContactBook(caller, people, create_contacts=create_contacts)
 
     async def write(self, items: Sequence[Item], done: dict[int, Outcome]) -> None:
         """Send the events and note in `done` what became of each, also when an error stops the rest."""
@@ -110,8 +111,7 @@ class EventWriter:
         return done
 
     async def _find_numbers(self, targets: Sequence[Target]) -> dict[Target, int]:
-        found = await find_contacts(self._caller, targets)
-        return {target: int(contact["id"]) for target, contact in found.items()}
+        return {target: person.id for target, person in (await self._people.find(targets)).items()}
 
     async def _read_marks(
         self, waiting: dict[int, tuple[Target, dict[str, Any]]], contacts: dict[Target, int]

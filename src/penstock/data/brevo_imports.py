@@ -16,11 +16,11 @@ import msgspec
 
 from penstock.base.errors import FixError, RejectedError, ThrottledError, UnavailableError
 from penstock.base.types import Outcome, Problem
-from penstock.data.brevo_known import find_contacts
+from penstock.data.brevo_known import People
 from penstock.data.brevo_owned import LANDING, OwnedLists
 from penstock.data.brevo_processes import Processes
 from penstock.data.brevo_schema import Attribute, holds
-from penstock.data.brevo_targets import NO_SUCH_CONTACT, Row, Target, get_contacts, read_email
+from penstock.data.brevo_targets import NO_SUCH_CONTACT, Row, Target, get_contacts
 from penstock.runtime.brevo_calls import BrevoCaller
 
 MOST_BYTES = 7_500_000
@@ -45,8 +45,11 @@ _NOT_VISIBLE = Problem(
 class Importer:
     """Writes rows by import; a row that it leaves without an outcome is to be written singly."""
 
-    def __init__(self, caller: BrevoCaller, owned: OwnedLists, processes: Processes, *, create_contacts: bool) -> None:
+    def __init__(
+        self, caller: BrevoCaller, owned: OwnedLists, processes: Processes, people: People, *, create_contacts: bool
+    ) -> None:
         self._caller = caller
+        self._people = people
         self._owned = owned
         self._processes = processes
         self._create = create_contacts
@@ -57,14 +60,6 @@ class Importer:
         for row in rows:
             first.setdefault(row.target, row)
         return [row for row in first.values() if row.target.kind != "ext_id" and "" not in row.attributes.values()]
-
-    async def is_worth_it(self, rows: Sequence[Row]) -> bool:
-        """Say whether checking who exists costs clearly fewer calls than writing singly."""
-        by_email = any(row.target.kind == "email_id" for row in rows)
-        if self._create or not by_email:
-            return True
-        total = (await self._caller.call("contacts.list", query={"limit": 1})).content.get("count")
-        return isinstance(total, int) and total / 1000 < len(rows) / 2
 
     async def write(self, rows: Sequence[Row], done: dict[int, Outcome], attributes: Mapping[str, Attribute]) -> None:
         """Import what can be imported and note it in `done`; raises only what stops the run."""
@@ -81,14 +76,13 @@ class Importer:
 
     async def _resolve(self, rows: Sequence[Row], done: dict[int, Outcome]) -> list[tuple[str, Row]]:
         """Return the rows with the address to import them under; rows of absent contacts are done."""
-        wanted = [row.target for row in rows if not self._create or row.target.kind == "contact_id"]
-        contacts = await find_contacts(self._caller, wanted)
+        asked = [row.target for row in rows if not self._create or row.target.kind == "contact_id"]
+        people = await self._people.find(asked)
         ready: list[tuple[str, Row]] = []
         for row in rows:
-            contact = contacts.get(row.target)
-            is_present = contact is not None or (self._create and row.target.kind == "email_id")
-            is_known_by_email = row.target.kind == "email_id"
-            email = row.target.value if is_known_by_email else read_email((contact or {}).get("email"))
+            person, is_by_email = people.get(row.target), row.target.kind == "email_id"
+            is_present = person is not None or (self._create and is_by_email)
+            email = row.target.value if is_by_email else person and person.email
             if not is_present:
                 done[row.index] = Outcome("rejected", NO_SUCH_CONTACT)
             elif email is not None:

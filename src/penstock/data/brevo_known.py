@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from penstock.base.errors import RejectedError
 from penstock.base.types import Problem
@@ -11,6 +13,10 @@ from penstock.data.brevo_contacts import MOST_PER_PAGE, Place, scan
 from penstock.data.brevo_targets import NO_SUCH_CONTACT, Target, get_contacts, read_email, spread, width_for
 from penstock.runtime.brevo_calls import BrevoCaller
 
+FRESH_SECONDS = 900.0
+"""So long a scan of the account tells who is there."""
+MOST_ASKED_AGAIN = 500
+"""Up to so many that a scan did not meet are asked for once more: they may have come since."""
 WORTH_COUNTING = 50
 """From so many addresses on a call is spent on learning how large the account is."""
 
@@ -37,22 +43,100 @@ async def _is_scan_cheaper(caller: BrevoCaller, singles: int) -> bool:
     return isinstance(total, int) and total / MOST_PER_PAGE < singles / 2
 
 
+class Person(NamedTuple):
+    """A contact as far as writing needs it: its number, and its address where it has one."""
+
+    id: int
+    email: str | None
+
+
+class People:
+    """Who is in the account: asked one by one, until a scan of everybody would have cost less; then that, for a while.
+
+    What was read lies in a temporary file: memory stays flat.
+    """
+
+    def __init__(self, caller: BrevoCaller) -> None:
+        self._caller = caller
+        self._asked = 0
+        self._read_at: float | None = None
+        self._reading = asyncio.Lock()
+        self._table = sqlite3.connect("")  # on disk when it grows, gone when closed
+        self._table.execute("pragma synchronous = off")
+        self._table.execute("pragma journal_mode = off")
+        self._table.execute("create table people (id integer primary key, email text)")
+        self._table.execute("create index people_by_email on people (email)")
+
+    def close(self) -> None:
+        """Delete what was read."""
+        self._table.close()
+
+    async def find(self, targets: Iterable[Target]) -> dict[Target, Person]:
+        """Return those of the contacts that there are; raises when Brevo does not answer."""
+        wanted = list(dict.fromkeys(targets))
+        found: dict[Target, Person] = {}
+        async with self._reading:
+            if await self._is_worth_reading(len(wanted)):
+                await self._read_everybody()
+            if self._is_fresh():
+                found = self._look_up(wanted)
+        missing = [target for target in wanted if target not in found]
+        if found and len(missing) > MOST_ASKED_AGAIN and all(target.kind != "ext_id" for target in missing):
+            return found  # so many came within minutes only where they are not there at all
+        self._asked += len(missing)
+        contacts = await get_contacts(self._caller, missing)
+        return found | {target: _to_person(contact) for target, contact in contacts.items()}
+
+    def _is_fresh(self) -> bool:
+        return self._read_at is not None and self._caller.clock.monotonic() - self._read_at < FRESH_SECONDS
+
+    async def _is_worth_reading(self, singles: int) -> bool:
+        if self._is_fresh() or self._asked + singles < WORTH_COUNTING:
+            return False
+        return await _is_scan_cheaper(self._caller, self._asked + singles)
+
+    async def _read_everybody(self) -> None:
+        started = self._caller.clock.monotonic()
+        self._table.execute("delete from people")
+        async for contacts, _ in scan(self._caller, Place(), MOST_PER_PAGE):
+            rows = [_to_person(contact) for contact in contacts if isinstance(contact.get("id"), int)]
+            self._table.executemany("insert or replace into people values (?, ?)", rows)
+        self._read_at, self._asked = started, 0
+
+    def _look_up(self, targets: Sequence[Target]) -> dict[Target, Person]:
+        found = {}
+        for target in targets:
+            if target.kind == "ext_id":
+                continue
+            column, value = ("email", target.value) if target.kind == "email_id" else ("id", int(target.value))
+            row = self._table.execute(f"select id, email from people where {column} = ?", (value,)).fetchone()
+            if row is not None:
+                found[target] = Person(*row)
+        return found
+
+
+def _to_person(contact: Mapping[str, Any]) -> Person:
+    return Person(int(contact["id"]), read_email(contact.get("email")))
+
+
 class ContactBook:
     """Says which contacts of a batch there are, and creates the others where that is wished."""
 
-    def __init__(self, caller: BrevoCaller, *, create_contacts: bool) -> None:
+    def __init__(self, caller: BrevoCaller, people: People, *, create_contacts: bool) -> None:
         self._caller = caller
+        self._people = people
         self._create = create_contacts
 
     async def number(self, targets: Sequence[Target]) -> tuple[dict[Target, int], dict[Target, Problem]]:
         """Return Brevo's numbers of contacts, and why the others have none; raises when Brevo does not answer."""
-        known = await find_contacts(self._caller, targets)
+        known = await self._people.find(targets)
         missing = [target for target in dict.fromkeys(targets) if target not in known]
         refused = dict.fromkeys(missing, NO_SUCH_CONTACT)
         if self._create and missing:
             refused |= await self._create_contacts(missing)
-            known |= await get_contacts(self._caller, missing)
-        numbers = {target: int(contact["id"]) for target, contact in known.items()}
+            created = await get_contacts(self._caller, missing)
+            known |= {target: _to_person(contact) for target, contact in created.items()}
+        numbers = {target: person.id for target, person in known.items()}
         return numbers, {target: problem for target, problem in refused.items() if target not in numbers}
 
     async def _create_contacts(self, targets: Sequence[Target]) -> dict[Target, Problem]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from penstock.base.errors import PenstockError, RejectedError, ThrottledError, UnavailableError
 from penstock.base.types import Change, Finding, Outcome, Problem
-from penstock.data.brevo_known import ContactBook
+from penstock.data.brevo_known import ContactBook, People
 from penstock.data.brevo_processes import Processes
 from penstock.data.brevo_targets import Target, find_target, spread, width_for
 from penstock.data.brevo_things import FIELDS, NEEDED, build_thing
@@ -46,10 +46,10 @@ class Thing(NamedTuple):
 class ShopWriter:
     """Writes the orders and products of one account."""
 
-    def __init__(self, caller: BrevoCaller, processes: Processes, *, create_contacts: bool) -> None:
+    def __init__(self, caller: BrevoCaller, processes: Processes, people: People, *, create_contacts: bool) -> None:
         self._caller = caller
         self._processes = processes
-        self._book = ContactBook(caller, create_contacts=create_contacts)
+        self._book = ContactBook(caller, people, create_contacts=create_contacts)
 
     async def write(self, items: Sequence[Item], done: dict[int, Outcome]) -> None:
         """Write products, then orders, and note in `done` what became of each."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from penstock.base.errors import RejectedError, ThrottledError, UnavailableError
 from penstock.base.types import Outcome, Problem
 from penstock.data.brevo_imports import Importer
+from penstock.data.brevo_known import People
 from penstock.data.brevo_owned import OwnedLists
 from penstock.data.brevo_processes import Processes
 from penstock.data.brevo_schema import Attribute
@@ -27,14 +28,17 @@ _DOWN = Problem(
 class ContactWriter:
     """Sets attributes of contacts; the same update twice leaves the same contact."""
 
-    def __init__(self, caller: BrevoCaller, owned: OwnedLists, processes: Processes, *, create_contacts: bool) -> None:
+    def __init__(
+        self, caller: BrevoCaller, owned: OwnedLists, processes: Processes, people: People, *, create_contacts: bool
+    ) -> None:
         self._caller = caller
         self._create = create_contacts
-        self._importer = Importer(caller, owned, processes, create_contacts=create_contacts)
+        self._importer = Importer(caller, owned, processes, people, create_contacts=create_contacts)
 
     async def write(self, rows: Sequence[Row], done: dict[int, Outcome], attributes: Mapping[str, Attribute]) -> None:
         """Write all rows, those of one contact in order, and note in `done` what became of each."""
-        by_import = await self._choose_import(rows)
+        is_many = len(rows) > self._caller.rate_of("contacts.update") * PATIENCE_SECONDS
+        by_import = self._importer.choose(rows) if is_many else []
         if by_import:
             await self._importer.write(by_import, done, attributes)
         await self._write_singly([row for row in rows if row.index not in done], done)
@@ -43,15 +47,6 @@ class ContactWriter:
             await self._importer.write(self._importer.choose(left), done, attributes)
         for row in left:
             done.setdefault(row.index, Outcome("later", _DOWN))
-
-    async def _choose_import(self, rows: Sequence[Row]) -> list[Row]:
-        if len(rows) <= self._caller.rate_of("contacts.update") * PATIENCE_SECONDS:
-            return []
-        chosen = self._importer.choose(rows)
-        try:
-            return chosen if chosen and await self._importer.is_worth_it(chosen) else []
-        except (UnavailableError, ThrottledError):
-            return []
 
     async def _write_singly(self, rows: Sequence[Row], done: dict[int, Outcome]) -> None:
         """Write rows singly; stops when Brevo seems down, and leaves the rest without an outcome."""

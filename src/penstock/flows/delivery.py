@@ -14,11 +14,14 @@ from penstock.flows.kept import Effect
 from penstock.flows.state import FlowState
 from penstock.runtime.barred import Barred, fold_identifier
 
-FEW, FEW_TOGETHER, MANY_TOGETHER = 500, 100, 10_000
-"""Up to this many planned writes go in small batches, which end quickly; more go in large ones, which a sink can
-bring over as one import."""
+FEW, FEW_TOGETHER = 500, 100
+"""Up to this many planned writes go in small batches, which end quickly."""
+MANY_TOGETHER = {"attributes": 50_000, "list": 15_000, "event": 1_000, "order": 5_000, "product": 5_000, "row": 10_000}
+"""More go in large ones: as many as a sink can bring over as one import, or in some minutes."""
 KINDS = ("product", "order", "event", "attributes", "list")
 """What Brevo gets, in this order: who sees the new state of a contact finds the event that explains it."""
+MOST_LOST = 10_000
+"""Writes without an outcome that are looked up together."""
 MAX_ATTEMPTS = 8
 """Times that a write may be put off before the run stops; it stays planned."""
 MAX_LOOKS = 5
@@ -57,7 +60,7 @@ class Delivery:
         Returns those that turned out to be refused.
         """
         failed: Failed = []
-        while lost := await self.state.lost_effects(self.name, FEW):
+        while lost := await self.state.lost_effects(self.name, MOST_LOST):
             outcomes = await self.sink.find([_change(effect) for effect in lost])
             failed += await self._note(lost, outcomes)
             if all(outcome.state == "unknown" for outcome in outcomes):
@@ -86,9 +89,10 @@ class Delivery:
 
     async def _drain(self, stop: asyncio.Event) -> Failed:
         failed: Failed = []
-        together = FEW_TOGETHER if await self.state.open_effects(self.name) <= FEW else MANY_TOGETHER
-        together = min(together, getattr(self.sink, "MOST_TOGETHER", MANY_TOGETHER))
+        is_few = await self.state.open_effects(self.name) <= FEW
         for kind in self.kinds:
+            together = FEW_TOGETHER if is_few else MANY_TOGETHER[kind]
+            together = min(together, getattr(self.sink, "MOST_TOGETHER", together))
             while not stop.is_set():
                 batch = await self.state.send_effects(self.name, kind, together, self.clock.now())
                 if not batch:
