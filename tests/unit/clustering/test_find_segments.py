@@ -1,7 +1,10 @@
 """Segments are found where they are, at once, and the same whatever the order of the rows."""
 
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 from blobs import agree, make_blobs
@@ -107,7 +110,7 @@ def test_customers_without_any_vector_are_refused(vectors):
         find(vectors, 1)
 
 
-@pytest.mark.parametrize("vectors", [np.ones(4), np.ones((2, 0)), [[1.0, 2.0]]])
+@pytest.mark.parametrize("vectors", [np.ones(4), np.ones((2, 0)), [[1.0, 2.0]], np.array([["a"]]), np.array([[None]])])
 def test_what_is_no_table_of_vectors_is_refused(vectors):
     with pytest.raises(InputError) as caught:
         Customers(vectors, "embedder")
@@ -148,6 +151,20 @@ def test_vectors_of_another_model_or_width_are_refused(embedding, width):
     assert caught.value.code == "segments.other-vectors"
 
 
+@pytest.mark.parametrize("seed", [-1, 1 << 32])
+def test_seeds_that_are_none_are_refused(seed):
+    with pytest.raises(InputError) as caught:
+        find(np.eye(4), 2, seed=seed)
+    assert caught.value.code == "segments.seed"
+
+
+def test_bytes_whose_parts_do_not_fit_together_are_refused():
+    segmentation = find(make_blobs(100, 8, 3)[0], 3).segmentation
+    with pytest.raises(InputError) as caught:
+        Segmentation.from_bytes(msgspec.structs.replace(segmentation, ids=("s1",)).to_bytes())
+    assert caught.value.code == "segments.unreadable"
+
+
 @pytest.mark.parametrize("data", [b"", b"not segments", b"\x80", b"\x81\xa6format\xa3one"])
 def test_bytes_that_are_no_segments_are_refused(data):
     with pytest.raises(InputError) as caught:
@@ -159,3 +176,35 @@ def test_segments_of_another_format_are_refused():
     with pytest.raises(InputError, match="format 99") as caught:
         Segmentation.from_bytes(b"\x81\xa6format\x63")
     assert caught.value.code == "segments.version"
+
+
+numbers = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e-30, 1e30, 1e300, float("nan"), float("inf")]) | st.floats(-10, 10)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(1, 12).flatmap(
+        lambda rows: st.integers(1, 5).flatmap(
+            lambda width: st.lists(st.lists(numbers, min_size=width, max_size=width), min_size=rows, max_size=rows)
+        )
+    ),
+    st.integers(1, 5),
+)
+def test_any_numbers_are_divided_or_refused(rows, count):
+    customers = Customers(np.array(rows, np.float64), "embedder")
+    usable = customers.find_usable()
+    try:
+        found = find_segments(customers, count)
+    except InputError as error:
+        refusal = error.code
+    else:
+        refusal = ""
+    assert refusal in {"", "segments.too-few", "segments.nobody"}
+    assert (refusal == "segments.nobody") == (not usable.any())
+    if refusal:
+        return
+    assert ((found.places.segments == NOWHERE) == ~usable).all()
+    assert np.isfinite(found.segmentation.centres).all()
+    assert np.isfinite(found.places.distances[usable]).all()
+    assert found.places.sizes(count).sum() == usable.sum()
+    assert (found.segmentation.place(customers).segments == found.places.segments).all()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
+from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -26,10 +27,34 @@ def calmly(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        with threadpool_limits(1, user_api="blas"):
+        with _CALM:
             return function(*args, **kwargs)
 
     return run
+
+
+class _Calm:
+    """Holds the matrix library to one thread from the first who enters to the last who leaves."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._limits: threadpool_limits | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limits = threadpool_limits(1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._limits is not None:
+                self._limits.restore_original_limits()
+
+
+_CALM = _Calm()
 
 
 def each(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

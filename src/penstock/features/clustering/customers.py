@@ -15,6 +15,9 @@ from penstock.features.clustering.cores import blocks, each
 
 Array = np.ndarray[Any, Any]
 
+_TOO_LONG = 1e30
+"""Square of a length whose products with others would overflow 32 bits."""
+
 
 @dataclass(frozen=True)
 class Customers:
@@ -30,9 +33,11 @@ class Customers:
     behaviour: Behaviour | None = None
 
     def __post_init__(self) -> None:
-        if getattr(self.vectors, "ndim", 0) != 2 or not self.vectors.shape[1]:
+        is_table = isinstance(self.vectors, np.ndarray) and self.vectors.ndim == 2 and self.vectors.shape[1] > 0
+        if not is_table or self.vectors.dtype.kind not in "fiu":
             raise InputError(
-                "vectors are an array with one row a customer and at least one number a row", code="segments.shape"
+                "vectors are an array of numbers with one row a customer and at least one number a row",
+                code="segments.shape",
             )
         lengths = {"keys": None if self.keys is None else len(self.keys)}
         if self.behaviour is not None:
@@ -50,7 +55,8 @@ class Customers:
 
     def read(self, rows: slice) -> Array:
         """Return some vectors in a row as float32; copied only where they are something else."""
-        return np.asarray(self.vectors[rows], np.float32)
+        with np.errstate(over="ignore"):
+            return np.asarray(self.vectors[rows], np.float32)
 
     def find_usable(self) -> Array:
         """Tell for each customer whether there is a vector to go by."""
@@ -63,6 +69,8 @@ class Customers:
         With keys the choice goes by them alone: of more customers, those drawn before are drawn again as long as
         there is room.
         """
+        if not 0 <= seed < 1 << 32:
+            raise InputError("a seed is a number from 0 to 4294967295", code="segments.seed")
         rows = np.flatnonzero(usable)
         if self.keys is None:
             return np.random.default_rng(seed).permutation(rows)[:most]
@@ -85,10 +93,10 @@ class Customers:
 
 
 def has_vector(block: Array) -> Array:
-    """Tell for each row whether all of it is finite and some of it is not zero."""
+    """Tell for each row whether it has a length that can be reckoned with: none of NaN, infinity, or all zeros."""
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.einsum("ij,ij->i", block, block)
-    found: Array = np.isfinite(lengths) & (lengths > 0)
+    found: Array = (lengths > 0) & (lengths < _TOO_LONG)
     return found
 
 

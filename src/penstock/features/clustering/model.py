@@ -73,7 +73,10 @@ class Segmentation(msgspec.Struct, frozen=True):
         try:
             version = msgspec.msgpack.decode(data, type=_Version).format
             if version == FORMAT:
-                return msgspec.msgpack.decode(data, type=cls, dec_hook=_unpack)
+                read = msgspec.msgpack.decode(data, type=cls, dec_hook=_unpack)
+                if len({len(read.ids), len(read.centres), len(read.shares), len(read.steps)}) > 1:
+                    raise ValueError("lists of different lengths")
+                return read
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise InputError("these bytes are no segments", code="segments.unreadable") from error
         raise InputError(
