@@ -197,6 +197,7 @@ class BrevoHooks:
             await self._see(account, found.values())
             return
         await Barred(self._store).add(one.names, "forgotten", self._clock.now())
+        await self._forget(account, await self._heard.seen_by(account, await self._heard.mark(one.names)))
         for name in one.names:
             await self._privacy.forget(name, compact=False)
 
@@ -282,10 +283,13 @@ class BrevoHooks:
         return count
 
     async def _forget(self, account: str, gone: Sequence[Missed]) -> None:
-        """Forget people of whom only the hash is known: what is kept of anybody is compared with it."""
+        """Forget people of whom only the hash is known, by former addresses too, unless somebody else has those now."""
         if not gone:
             return
-        people = {one.person for one in gone}
+        former = await self._heard.former(account, [one.contact for one in gone])
+        taken = await self._heard.met(account, 0, [one.person for one in former])
+        lost = [*gone, *(one for one in former if one.person not in taken)]
+        people = {one.person for one in lost}
         for query in ("owners_after", "feedback_contacts_after"):
             after = ""
             while rows := await self._store.read(query, after=after, limit=PAGE):
@@ -295,7 +299,7 @@ class BrevoHooks:
                 for name, mark in zip(names, marks, strict=True):
                     if mark in people:
                         await self._privacy.forget(name, compact=False)
-        await self._heard.drop(account, gone)
+        await self._heard.drop(account, lost)
 
     async def run(self, stop: asyncio.Event, seconds: float, report: Callable[[PenstockError], None]) -> None:
         """Reconcile every `seconds` the accounts that have webhooks here, until `stop` is set."""

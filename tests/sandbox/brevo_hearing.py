@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.base.clock import ManualClock
+from penstock.base.errors import StoppedError
 from penstock.brevo_hooks import BrevoHooks, name_delivery
 from penstock.data.brevo_payloads import is_urgent
 from penstock.data.brevo_source import Account
@@ -65,8 +66,13 @@ class Shop:
     async def _deliver(self, url: str, headers: dict[str, str], body: bytes) -> int:
         self.sent.append((url, headers, body))
         hook = next((one for one in self.state.outbox.hooks.values() if one.address()[0] == url), None)
-        for ear in self.ears:
-            await ear.take(hook.type if hook else "marketing", body)
+        if not self.ears:
+            raise ConnectionRefusedError(url)
+        try:
+            for ear in list(self.ears):
+                await ear.take(hook.type if hook else "marketing", body)
+        except StoppedError as error:  # its process ended just now
+            raise ConnectionRefusedError(url) from error
         return 204
 
     def deliveries(self) -> list[tuple[str, bytes]]:
@@ -130,7 +136,9 @@ class Ear:
 @asynccontextmanager
 async def open_ear(shop: Shop, place: Path | str, **options: Any) -> AsyncIterator[Ear]:
     store = await Store.open(place, shop.clock, "test")
+    ear = Ear(shop, store, **options)
     try:
-        yield Ear(shop, store, **options)
+        yield ear
     finally:
+        shop.ears = [one for one in shop.ears if one is not ear]
         await store.close()

@@ -237,6 +237,37 @@ async def test_two_contacts_that_were_merged_are_nobody_forgotten(shop: Shop, ea
     assert await ear.barred(*PEOPLE) == {}
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_who_moved_and_was_deleted_is_forgotten_by_the_former_address_too(
+    shop: Shop, ear: Ear, is_told: bool
+) -> None:
+    await ear.feedback.put([make_said("file", text="Mine", source="s", contact=PEOPLE[0])])
+    await shop.clock.run(ear.hooks.reconcile("brevo"))
+    first, second, *_ = shop.state.by_creation
+    shop.clock.advance(3600)
+    await run(ear, do(edit, shop.state, first, {"EMAIL": "moved@x.org"}))
+    await shop.clock.run(ear.hooks.reconcile("brevo"))
+    if not is_told:
+        shop.fault("webhooks.deliver", "drop", times=100)
+    shop.clock.advance(86_400)
+    await run(ear, do(delete, shop.state, first))
+    await shop.clock.run(ear.hooks.reconcile("brevo"))
+    assert await ear.said() == []
+    assert await ear.barred(*PEOPLE, "moved@x.org") == {PEOPLE[0]: "forgotten", "moved@x.org": "forgotten"}
+    assert second.email == PEOPLE[1]
+
+
+async def test_an_address_that_somebody_else_has_now_is_not_forgotten(shop: Shop, ear: Ear) -> None:
+    await shop.clock.run(ear.hooks.reconcile("brevo"))
+    first, second, *_ = shop.state.by_creation
+    shop.clock.advance(3600)
+    edit(shop.state, first, {"EMAIL": "moved@x.org"})
+    edit(shop.state, second, {"EMAIL": PEOPLE[0]})
+    await shop.clock.run(ear.hooks.reconcile("brevo"))
+    await run(ear, do(delete, shop.state, first))
+    assert await ear.barred(*PEOPLE, "moved@x.org") == {"moved@x.org": "forgotten"}
+
+
 async def test_an_outage_never_reads_as_deletions(shop: Shop, ear: Ear) -> None:
     await shop.clock.run(ear.hooks.reconcile("brevo"))
     shop.fault("contacts.list", "status", status=200, times=1)
@@ -427,9 +458,8 @@ def test_whatever_is_lost_doubled_or_broken_off_in_the_end_everything_was_heard(
             shop.fault("webhooks.deliver", kind, rate=rate, seconds=300.0)
         shop.fault("contacts.get", "status", rate=0.2, status=500)
         for count, crashes in rounds:
-            shop.ears.clear()
             async with open_ear(shop, place) as ear:
-                shop.ears.append(ear)
+                shop.ears = [ear]
                 await ear.inbox.recover()
                 stir(shop.state, count, DOINGS)
                 emails |= {one.id: one.email for one in shop.state.by_creation}
@@ -438,7 +468,7 @@ def test_whatever_is_lost_doubled_or_broken_off_in_the_end_everything_was_heard(
                     await ear.inbox.handle_due()
         shop.world.faults.clear()
         async with open_ear(shop, place) as ear:
-            shop.ears[:] = [ear]
+            shop.ears = [ear]
             await ear.inbox.recover()
             await shop.settle(100_000.0)
             await ear.handle()

@@ -108,6 +108,16 @@ class Heard:
         """Let go of contacts that are gone, and keep what they were known by from coming back."""
         await self._store.batch(_drop, (account, tuple(contacts), self._clock.now() if bar else None))
 
+    async def former(self, account: str, contacts: Sequence[int]) -> list[Missed]:
+        """Return what contacts were known by before they were known by something else."""
+        rows = await self._store.look(lambda tx: tx.fetch_keys("former_of", contacts, account=account))
+        return [Missed(int(contact), bytes(person)) for contact, person in rows]
+
+    async def seen_by(self, account: str, people: Sequence[bytes]) -> list[Missed]:
+        """Return the contacts that were last seen with these identifiers."""
+        rows = await self._store.look(lambda tx: tx.fetch_keys("contacts_of_people", people, account=account))
+        return [Missed(int(contact), bytes(person)) for contact, person in rows]
+
     async def drop_person(self, identifiers: Iterable[str]) -> None:
         """Forget how the contact with these identifiers was seen."""
         await self._store.batch(_drop_person, tuple(identifiers))
@@ -141,17 +151,22 @@ def _see(tx: Tx, items: Sequence[_Look]) -> list[int]:
 
 def _see_one(tx: Tx, look: _Look) -> int:
     numbers = [one.contact for one in look.contacts]
-    known = {int(row[0]): bytes(row[1]) for row in tx.fetch_keys("seen_of", numbers, account=look.account)}
+    found = tx.fetch_keys("seen_of", numbers, account=look.account)
+    known = {int(row[0]): bytes(row[1]) for row in found}
+    former = {int(row[0]): bytes(row[2]) for row in found}
     people = mark_people(tx, [one.identifiers[0] for one in look.contacts])
-    rows, changed = [], 0
+    rows, moved, changed = [], [], 0
     for one, person in zip(look.contacts, people, strict=True):
         has_changed = known.get(one.contact, one.state if look.is_first else b"") != one.state
         changed += has_changed
+        if former.get(one.contact, person) != person:
+            moved.append({"account": look.account, "contact": one.contact, "person": former[one.contact]})
         if not has_changed and one.contact in known and not look.sweep:
             continue
         row = {"account": look.account, "contact": one.contact, "person": person, "seen": one.state}
         rows.append({**row, "changed_at": look.at if has_changed else None, "sweep": look.sweep})
     tx.run_many("see_contact", rows)
+    tx.run_many("note_former", moved)
     blocked = [name for one in look.contacts if one.is_blocked for name in one.identifiers]
     if blocked:
         write_marks(tx, mark_people(tx, blocked), "objected", look.at)
@@ -162,7 +177,9 @@ def _drop(tx: Tx, items: Sequence[tuple[str, tuple[Missed, ...], float | None]])
     for account, contacts, at in items:
         if at is not None:
             write_marks(tx, [one.person for one in contacts], "forgotten", at)
-        tx.run_many("drop_contact", [{"account": account, "contact": one.contact} for one in contacts])
+        rows = [{"account": account, "contact": one.contact} for one in contacts]
+        tx.run_many("drop_contact", rows)
+        tx.run_many("drop_former", rows)
     return [None] * len(items)
 
 

@@ -25,7 +25,7 @@ insert into heard (mark, at) values (:mark, :at) on conflict (mark) do nothing;
 delete from heard where at < :before;
 
 -- name: seen_of
-select contact, seen from contacts_seen where account = :account and contact in (:keys);
+select contact, seen, person from contacts_seen where account = :account and contact in (:keys);
 
 -- name: see_contact
 insert into contacts_seen (account, contact, person, seen, changed_at, sweep)
@@ -96,3 +96,16 @@ where vendor = :vendor and (state = 'failed' or (:every = 1 and state = 'done'))
 
 -- name: people_met
 select person from contacts_seen where account = :account and sweep >= :sweep and person in (:keys);
+
+-- name: note_former
+insert into contacts_former (account, contact, person) values (:account, :contact, :person)
+on conflict (account, contact, person) do nothing;
+
+-- name: former_of
+select contact, person from contacts_former where account = :account and contact in (:keys);
+
+-- name: contacts_of_people
+select contact, person from contacts_seen where account = :account and person in (:keys);
+
+-- name: drop_former
+delete from contacts_former where account = :account and contact = :contact;
