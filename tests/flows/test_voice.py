@@ -119,8 +119,8 @@ def test_a_folder_is_heard_in_the_shell_then_judged_by_a_flow(tmp_path: Path) ->
     def invoke(*words: str) -> Any:
         return CliRunner().invoke(penstock, [*words, "--sandbox", "--workspace", str(tmp_path)], standalone_mode=False)
 
-    assert json.loads(invoke("hear", str(calls), "--json").stdout)["added"] == 1
-    assert "at most $" in invoke("hear", str(calls), "--dry-run").stdout
+    assert json.loads(invoke("feedback", "hear", str(calls), "--json").stdout)["added"] == 1
+    assert "at most $" in invoke("feedback", "hear", str(calls), "--dry-run").stdout
     assert invoke("run", str(shop.path), "--yes").return_value == 0
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:
         assert [row["label"] for row in csv.DictReader(file)] == ["negative"]
@@ -196,7 +196,7 @@ def test_the_example_goes_from_texts_to_recordings_to_judged_feedback(tmp_path: 
         return CliRunner().invoke(penstock, [*words, "--sandbox", "--workspace", str(tmp_path)], standalone_mode=False)
 
     assert invoke("run", str(tmp_path / "flow.yaml"), "--yes").return_value == 0
-    heard = json.loads(invoke("hear", str(tmp_path / "calls"), "--json").stdout)
+    heard = json.loads(invoke("feedback", "hear", str(tmp_path / "calls"), "--json").stdout)
     assert (heard["added"], heard["failed"]) == (3, [])
     assert invoke("run", str(tmp_path / "judge.yaml"), "--apply-schema", "--yes").return_value == 0
     judged = json.loads(invoke("explain", "c01@example.com", "--json").stdout)

@@ -15,6 +15,7 @@ from penstock.base.types import Problem, Record
 from penstock.brevo_hooks import open_hooks
 from penstock.cli import render
 from penstock.cli.main import Given, common, run_async
+from penstock.cli.voice import hear
 from penstock.data.feedback import FIELDS, FeedbackSource, read_said
 from penstock.data.files import files_sink, files_source
 from penstock.runtime.feedback import Feedback, Put, Row, Said
@@ -33,6 +34,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 @click.group()
 def feedback() -> None:
     """Add, import, list and export what customers said."""
+
+
+feedback.add_command(hear)
 
 
 def _with_workspace(given: Given, work: Callable[[Workspace], Awaitable[T]]) -> T:

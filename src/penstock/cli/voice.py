@@ -1,4 +1,4 @@
-"""`penstock hear`: recordings of what customers say, written down into the feedback table."""
+"""`penstock feedback hear`: recordings of what customers say, written down into the feedback table."""
 
 from __future__ import annotations
 
