@@ -1,5 +1,7 @@
 """Segments are found where they are, at once, and the same whatever the order of the rows."""
 
+import tracemalloc
+
 import msgspec
 import numpy as np
 import pytest
@@ -208,3 +210,18 @@ def test_any_numbers_are_divided_or_refused(rows, count):
     assert np.isfinite(found.places.distances[usable]).all()
     assert found.places.sizes(count).sum() == usable.sum()
     assert (found.segmentation.place(customers).segments == found.places.segments).all()
+
+
+def test_memory_does_not_grow_with_the_vectors(tmp_path):
+    chance = np.random.default_rng(1)
+    np.save(tmp_path / "vectors.npy", chance.standard_normal((60_000, 128), np.float32))
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
+
+    def peak(customers):
+        tracemalloc.start()
+        find(mapped[:customers], 4, restarts=2)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    assert (peak(60_000) - peak(20_000)) / 40_000 < 64  # bytes a customer, whose vector has 512
