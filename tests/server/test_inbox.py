@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from penstock.base.clock import ManualClock
 from penstock.base.errors import FixError
+from penstock.runtime.dialects import Tx
 from penstock.runtime.inbox import MOST_ATTEMPTS, Inbox, Message
 from penstock.runtime.store import Store
 from stores import KINDS, new_place
@@ -132,13 +133,44 @@ async def test_what_a_dead_process_had_taken_is_handled_by_the_next(place: Path 
     await second.close()
 
 
-async def test_handled_messages_are_forgotten_after_a_month(store: Store) -> None:
+async def test_handled_messages_are_forgotten_after_a_week(store: Store) -> None:
     clock = store.clock
     assert isinstance(clock, ManualClock)
     inbox = Inbox(store, clock)
     inbox.register("openai", "x", Seen())
     await inbox.put("openai", "wh_1", "x", b"{}")
     await inbox.handle_due()
-    clock.advance(31 * 86_400)
+    clock.advance(8 * 86_400)
     await inbox.recover()
     assert await inbox.counts() == {}
+
+
+async def test_what_a_process_had_taken_is_taken_over_while_another_one_runs(place: Path | str) -> None:
+    clock = ManualClock()
+    first, second = await Store.open(place, clock), await Store.open(place, clock)
+    living, seen = Inbox(second, clock), Seen()
+    living.register("openai", "x", seen)
+    stop = asyncio.Event()
+
+    async def work() -> None:
+        running = asyncio.create_task(living.run(stop))
+        await clock.sleep(1)
+        await first.batch(put_and_take, first.session)
+        await first.close()
+        while not seen.messages:
+            await clock.sleep(60)
+        stop.set()
+        await running
+
+    await clock.run(work())
+    assert [message.message for message in seen.messages] == ["wh_9"]
+    await second.close()
+
+
+def put_and_take(tx: Tx, items: Sequence[str]) -> list[None]:
+    """Keep a message that a process is at already."""
+    row = {"id": 9, "vendor": "openai", "message": "wh_9", "type": "x", "body": b"{}", "due_at": 0.0, "at": 0.0}
+    for session in items:
+        tx.run("put_message", row)
+        tx.run("take_message", {"id": 9, "session": session})
+    return [None] * len(items)

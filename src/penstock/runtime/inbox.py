@@ -24,7 +24,9 @@ LOOK_SECONDS = 5.0
 """Between looks for messages that another process kept, or that are due again."""
 FIRST_WAIT, LONGEST_WAIT = 5.0, 3600.0
 MOST_ATTEMPTS = 20
-KEEP_SECONDS = 30 * 86_400.0
+RECOVER_SECONDS = 600.0
+"""Between looks for what dead processes had taken, and for what is old."""
+KEEP_SECONDS = 7 * 86_400.0
 """Handled messages are recognised as repeated for so long: vendors repeat for up to 72 hours."""
 
 
@@ -82,8 +84,11 @@ class Inbox:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Handle messages until `stop` is set; those under way are finished."""
-        await self.recover()
+        recovered = float("-inf")
         while not stop.is_set():
+            if self._clock.monotonic() - recovered >= RECOVER_SECONDS:
+                await self.recover()
+                recovered = self._clock.monotonic()
             self._came.clear()
             if not await self.handle_due():
                 await self._wait(stop)
