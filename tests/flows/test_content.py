@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from penstock.base.clock import ManualClock
 from penstock.workspace import Workspace
+from shop import Shop, feedback
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "content"
 
@@ -39,6 +41,19 @@ sink:
       SUBJECT_DE: ${{ german.variants[0].subject }}
       SUBJECT_FR: ${{ french.variants[0].subject }}
 """
+
+
+STEP = {
+    "write-subjects": {"offer": "${{ record.text }}", "languages": ["en", "de"], "variants": 2, "moderation": False},
+    "as": "mail",
+}
+SINK = {
+    "files": {
+        "match": "${{ record.id }}",
+        "path": "out.csv",
+        "columns": {"subjects": "${{ mail.variants | map(attribute='subject') | join('|') }}"},
+    }
+}
 
 
 @pytest.fixture
@@ -74,3 +89,24 @@ async def test_each_language_lands_in_its_own_attribute(folder: Path) -> None:
         contact = workspace.vendors.account.find("email", "anna@muster.example")
         assert contact.attributes["SUBJECT_DE"] == "Mehr Komfort für deinen Alltag"
         assert contact.attributes["SUBJECT_FR"] == "Plus de confort pour votre quotidien"
+
+
+async def test_a_batch_writes_the_same_texts_as_live_calls_with_a_repair_in_between(tmp_path: Path) -> None:
+    told = {}
+    for by in ("now", "24h"):
+        (tmp_path / by).mkdir()
+        rows = [
+            feedback(at, text=f"Sandals of kind {at}" + (" [sandbox:sloppy]" if at == 1 else "")) for at in range(3)
+        ]
+        shop = Shop(tmp_path / by, rows, steps=[STEP], summarize=None, sink=SINK)
+        clock = ManualClock()
+
+        async def run(shop: Shop = shop, clock: ManualClock = clock, by: str = by) -> None:
+            async with shop.open(clock) as workspace:
+                report = await shop.run(workspace, by=by)
+                assert (report.state, report.counts.failed) == ("done", 0), report.failures
+
+        await clock.run(run(), settle_rounds=100)
+        told[by] = (shop.folder / "out.csv").read_text(encoding="utf-8")
+    assert told["now"] == told["24h"]
+    assert told["now"].count("|") == 9

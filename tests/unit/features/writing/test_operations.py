@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fake_asker import FakeAsker, choose, respond_with
-from penstock.base.errors import InputError, OutputError, RejectedError
+from penstock.base.errors import FixError, InputError, OutputError, QuotaError, RejectedError
 from penstock.features import buttons, emails, subjects, translation
 from penstock.runtime.ask import Ask
 
@@ -116,9 +116,14 @@ async def test_flagged_variants_are_refused_and_a_missing_moderation_is_said() -
     output = await subjects.run(FakeAsker(as_subjects(*GOOD), verdicts(True, False)), brief(), choose())
     assert [one.subject for one in output.variants] == [GOOD[1][0]]
     assert "moderation: hate" in output.rejected[0].why
-    missing = RejectedError("there is no such endpoint", code="openai.endpoint-missing")
-    output = await subjects.run(FakeAsker(as_subjects(*GOOD), missing), brief(), choose())
-    assert [one.checks[-1].verdict for one in output.variants] == ["unknown", "unknown"]
+    for missing in (
+        RejectedError("there is no such endpoint", code="openai.endpoint-missing"),
+        FixError("there is no such model", code="openai.model-not-found"),
+    ):
+        output = await subjects.run(FakeAsker(as_subjects(*GOOD), missing), brief(), choose())
+        assert [one.checks[-1].verdict for one in output.variants] == ["unknown", "unknown"]
+    with pytest.raises(QuotaError):
+        await subjects.run(FakeAsker(as_subjects(*GOOD), QuotaError("no credit", code="x.y")), brief(), choose())
     asker = FakeAsker(as_subjects(*GOOD))
     await subjects.run(asker, brief(moderation=False), choose())
     assert len(asker.asked) == 1
