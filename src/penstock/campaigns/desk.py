@@ -26,6 +26,7 @@ from penstock.campaigns.judge import (
 )
 from penstock.campaigns.kept import Drafted, KeptCampaigns, Listed, Results, Review
 from penstock.campaigns.pictures import make_publish
+from penstock.campaigns.proof import compare
 from penstock.data.brevo_campaign_file import CampaignFile
 from penstock.data.brevo_campaigns import (
     CAMPAIGN,
@@ -318,7 +319,9 @@ class Campaigns:
             winner, now = test.winner, [totals, *test.versions]
         versions = merge_counts(await self._kept.results(number), now)
         await self._kept.keep_results(number, versions, self._clock.now())
-        return Results(number, shown.name, shown.status, winner, versions, self._clock.now())
+        arms = [one for one in versions if one.version]
+        differences = compare(*arms) if len(arms) == 2 else []
+        return Results(number, shown.name, shown.status, winner, versions, differences, self._clock.now())
 
     async def _number(self, which: str) -> int:
         """Return the id of a campaign that is named by its id or, when it is our own, by its name."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from penstock.base.types import Finding
+from penstock.campaigns.proof import Difference
 from penstock.data.brevo_campaigns import Campaign, Shown
 from penstock.data.brevo_recipients import Headcount
 from penstock.data.brevo_results import Counts
@@ -86,6 +87,7 @@ class Results(msgspec.Struct, frozen=True):
     state: str
     winner: str
     versions: list[Counts]
+    differences: list[Difference]
     at: float
 
 

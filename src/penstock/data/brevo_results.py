@@ -1,15 +1,10 @@
-"""What became of a campaign: counts of each version as Brevo states them, with intervals that say what they prove.
-
-Intervals are Wilson's for a share and Newcombe's for a difference (method 10, Statistics in Medicine 17, 1998).
-"""
+"""What became of a campaign: the counts of each version as Brevo states them, or as they follow from what it states."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from math import sqrt
-from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -17,9 +12,7 @@ from penstock.base.errors import RejectedError
 from penstock.data.brevo_campaigns import Shown
 from penstock.runtime.brevo_calls import BrevoCaller
 
-SIGNIFICANCE = 0.05
 COUNTS = ("delivered", "opened", "clicked", "unsubscribed", "complained", "bounced")
-_SPREAD = NormalDist().inv_cdf(1 - SIGNIFICANCE / 2)
 _IN_TEST = {
     "opened": ("openers",),
     "clicked": ("clicks",),
@@ -50,38 +43,11 @@ class Counts(msgspec.Struct, frozen=True):
         )
 
 
-class Share(NamedTuple):
-    """A share with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 class TrialState(msgspec.Struct, frozen=True):
     """How far an A/B test is: `winner` is A, B, tie, pending or notAvailable, in Brevo's words."""
 
     winner: str
     versions: list[Counts]
-
-
-def find_share(count: int, total: int) -> Share:
-    """Return a share with Wilson's interval; of nothing, nothing is known."""
-    if total <= 0:
-        return Share(0.0, 0.0, 1.0)
-    count = min(count, total)
-    value, square = count / total, _SPREAD**2
-    middle = (value + square / (2 * total)) / (1 + square / total)
-    reach = _SPREAD * sqrt(value * (1 - value) / total + square / (4 * total**2)) / (1 + square / total)
-    return Share(value, max(0.0, middle - reach), min(1.0, middle + reach))
-
-
-def find_difference(first: Share, second: Share) -> Share:
-    """Return how much larger the second share is than the first, with Newcombe's interval."""
-    value = second.value - first.value
-    low = value - sqrt((second.value - second.low) ** 2 + (first.high - first.value) ** 2)
-    high = value + sqrt((second.high - second.value) ** 2 + (first.value - first.low) ** 2)
-    return Share(value, low, high)
 
 
 async def read_totals(caller: BrevoCaller, number: int, subject: str) -> Counts:

@@ -13,7 +13,6 @@ from penstock.data.brevo_campaigns import Audience as People
 from penstock.data.brevo_campaigns import Campaign, Sender, SubjectTest, check_campaign, read_shown, to_body
 from penstock.data.brevo_checks import Mail, check_mail, mail_shown, preview
 from penstock.data.brevo_preview import LINKS, find_unpreviewed, merge_values, render
-from penstock.data.brevo_results import find_difference, find_share
 from penstock.sandbox.brevo_render import LINKS as THEIR_LINKS
 from penstock.sandbox.brevo_render import render as render_there
 
@@ -210,20 +209,3 @@ def test_mjml_is_turned_into_html(tmp_path):
     (tmp_path / "c.yaml").write_text("name: a\nsubject: b\nmjml: mail.mjml\nsender: {email: a@b.example}\n")
     file = read_campaign(tmp_path / "c.yaml", lambda source: f"<html>{source}</html>")
     assert (file.campaign.html, file.kind, file.folder) == ("<html><mjml></mjml></html>", "campaign", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("count", "total", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_intervals_of_shares_are_those_of_the_literature(count, total, low, high):
-    share = find_share(count, total)
-    assert (share.low, share.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "low", "high"), [((48, 80), (56, 70), 0.0524, 0.3339), ((3, 10), (9, 10), 0.1705, 0.8090)]
-)
-def test_intervals_of_differences_are_those_of_the_literature(first, second, low, high):
-    gap = find_difference(find_share(*first), find_share(*second))
-    assert (gap.low, gap.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
