@@ -165,8 +165,8 @@ def read(input: Input, answer: Answer) -> Output:
 
 async def work(asker: Asker, input: Input, choice: ModelChoice) -> Done[Output]:
     """Write every language: a call each, one repair, and a free call of the moderation."""
-    if input.layout:  # what is wrong with it is known before anything is paid for
-        render(fill(input.layout, dict.fromkeys(CRAFT.parts, "x") | {"link": "https://example.com"}))
+    # what is wrong with the layout, and a missing extra, is known before anything is paid for
+    render(fill(input.layout or USUAL, dict.fromkeys(CRAFT.parts, "x") | {"link": "https://example.com"}))
     written = await write(asker, input, choice, CRAFT)
     output = Output(
         variants=[
