@@ -56,7 +56,7 @@ class Behaviour:
         if not any(self.weights.get(name, 1) for name in names):
             raise InputError("behaviour needs a field that has weight", code="segments.weight")
 
-    def lengths(self) -> dict[str, int | None]:
+    def lengths(self) -> dict[str, int]:
         """Return how many values each field has."""
         return {name: len(values) for name, values in (*self.numbers.items(), *self.categories.items())}
 
@@ -105,13 +105,18 @@ class BehaviourScale(msgspec.Struct, frozen=True):
                 hint="Give the same fields, or make the segments anew without them.",
             )
         parts = self.weights()
-        columns = [_scaled(one, behaviour.numbers[one.name]) * np.sqrt(parts[one.name]) for one in self.numbers]
-        columns += [
-            (_spread_out(one.values, behaviour.categories[one.name]) - np.array(one.middles))
-            * (np.sqrt(parts[one.name]) / one.spread)
-            for one in self.categories
-        ]
-        return np.hstack(columns).astype(np.float32)
+        customers = next(iter(behaviour.lengths().values()))
+        placed = np.zeros((customers, len(self.numbers) + sum(len(one.values) for one in self.categories)), np.float32)
+        for at, number in enumerate(self.numbers):
+            placed[:, at] = _scaled(number, behaviour.numbers[number.name]) * np.sqrt(parts[number.name])
+        start = len(self.numbers)
+        for one in self.categories:
+            columns = placed[:, start : start + len(one.values)]
+            _spread_out(one.values, behaviour.categories[one.name], columns)
+            columns -= np.array(one.middles, np.float32)
+            columns *= np.float32(np.sqrt(parts[one.name]) / one.spread)
+            start += len(one.values)
+        return placed
 
 
 def learn_scale(behaviour: Behaviour, rows: Array) -> BehaviourScale:
@@ -129,6 +134,8 @@ def learn_scale(behaviour: Behaviour, rows: Array) -> BehaviourScale:
 
 def _to_floats(name: str, values: Sequence[float | None] | Array) -> Array:
     try:
+        if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+            return values.astype(np.float64)
         return np.array([np.nan if value is None else value for value in values], np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} holds something that is no number", code="segments.no-number", where=name) from error
@@ -151,8 +158,8 @@ def _scaled(scale: NumberScale, values: Sequence[float | None] | Array) -> Array
     if scale.is_log:
         column = np.log1p(np.maximum(column, 0))
     column = (column - scale.middle) / scale.spread
-    column = np.clip(np.where(np.isnan(column), 0.0, column), -_FARTHEST, _FARTHEST)
-    return column[:, None]
+    clipped: Array = np.clip(np.where(np.isnan(column), 0.0, column), -_FARTHEST, _FARTHEST)
+    return clipped
 
 
 def _learn_category(name: str, values: Sequence[str | Collection[str] | None], weight: float) -> CategoryScale:
@@ -161,7 +168,8 @@ def _learn_category(name: str, values: Sequence[str | Collection[str] | None], w
     kept = tuple(sorted(named[:MOST_VALUES])) + ((OTHER,) if len(named) > MOST_VALUES else ())
     if not kept:
         return CategoryScale(name, (OTHER,), (0.0,), 1.0, weight)
-    columns = _spread_out(kept, values)
+    columns = np.zeros((len(values), len(kept)))
+    _spread_out(kept, values, columns)
     return CategoryScale(
         name, kept, tuple(map(float, columns.mean(axis=0))), float(np.sqrt(columns.var(axis=0).sum())) or 1.0, weight
     )
@@ -173,15 +181,18 @@ def _several(given: str | Collection[str] | None) -> set[str]:
     return {given} if isinstance(given, str) else set(given)
 
 
-def _spread_out(values: tuple[str, ...], given: Sequence[str | Collection[str] | None]) -> Array:
-    """Return a column for each value: the part that it has in what a customer holds."""
+def _spread_out(values: tuple[str, ...], given: Sequence[str | Collection[str] | None], columns: Array) -> None:
+    """Fill a column of zeros for each value with the part that it has in what a customer holds."""
     places = {value: at for at, value in enumerate(values)}
     other = places.get(OTHER)
-    columns = np.zeros((len(given), len(values)))
     for row, one in enumerate(given):
+        if isinstance(one, str):
+            at = places.get(one, other)
+            if at is not None:
+                columns[row, at] = 1
+            continue
         held = _several(one)
         for value in held:
             at = places.get(value, other)
             if at is not None:
                 columns[row, at] += 1 / len(held)
-    return columns

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from penstock.base.errors import InputError
-from penstock.features.clustering.behaviour import Behaviour
+from penstock.features.clustering.behaviour import Behaviour, BehaviourScale
 from penstock.features.clustering.cores import blocks, each
 
 Array = np.ndarray[Any, Any]
@@ -31,6 +31,7 @@ class Customers:
     embedding: str
     keys: Sequence[str] | None = None
     behaviour: Behaviour | None = None
+    _placed: dict[BehaviourScale, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         is_table = isinstance(self.vectors, np.ndarray) and self.vectors.ndim == 2 and self.vectors.shape[1] > 0
@@ -39,11 +40,11 @@ class Customers:
                 "vectors are an array of numbers with one row a customer and at least one number a row",
                 code="segments.shape",
             )
-        lengths = {"keys": None if self.keys is None else len(self.keys)}
+        lengths = {} if self.keys is None else {"keys": len(self.keys)}
         if self.behaviour is not None:
             lengths |= self.behaviour.lengths()
         for name, length in lengths.items():
-            if length is not None and length != len(self.vectors):
+            if length != len(self.vectors):
                 raise InputError(
                     f"{name}: {length} values for {len(self.vectors)} customers", code="segments.shape", where=name
                 )
@@ -57,6 +58,14 @@ class Customers:
         """Return some vectors in a row as float32; copied only where they are something else."""
         with np.errstate(over="ignore"):
             return np.asarray(self.vectors[rows], np.float32)
+
+    def place_behaviour(self, scale: BehaviourScale | None) -> Array | None:
+        """Return the coordinates of the behaviour, reckoned once; None where segments go by text alone."""
+        if scale is None:
+            return None
+        if scale not in self._placed:
+            self._placed[scale] = scale.place(self.behaviour)
+        return self._placed[scale]
 
     def find_usable(self) -> Array:
         """Tell for each customer whether there is a vector to go by."""

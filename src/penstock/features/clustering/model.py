@@ -203,13 +203,13 @@ def learn_points(customers: Customers, most: int, dimensions: int, seed: int) ->
 
 def place_rows(space: Space, customers: Customers, rows: Array) -> Array:
     """Return the points of some customers who have a vector."""
-    columns = None if space.behaviour is None else space.behaviour.place(customers.behaviour)
+    columns = customers.place_behaviour(space.behaviour)
     return space.place(customers.take(rows), None if columns is None else columns[rows])
 
 
 def each_block(space: Space, customers: Customers, work: Callable[[slice, Array, Array], T]) -> Iterator[T]:
     """Do work on the customers in blocks: their rows, which of them have a vector, and the points of those."""
-    columns = None if space.behaviour is None else space.behaviour.place(customers.behaviour)
+    columns = customers.place_behaviour(space.behaviour)
 
     def place(rows: slice) -> T:
         block = customers.read(rows)
