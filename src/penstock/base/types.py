@@ -153,12 +153,14 @@ class Change(msgspec.Struct, frozen=True):
 
     `id` is the stable id of the effect (the same after a crash); `kind` is the sink's
     own word for it (`row`, `attributes`, `event`); `match` identifies the target.
+    `is_first` says that nothing was ever sent to it, so that nothing of ours has to be taken back.
     """
 
     id: str
     kind: str
     match: dict[str, Any]
     fields: dict[str, Any]
+    is_first: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -79,6 +79,8 @@ class ListWriter:
                 done[index] = Outcome("rejected", target)
                 continue
             for name, is_member in self.wanted(change).items():
+                if change.is_first and not is_member:
+                    continue  # it was never on any list of ours
                 moves[target, name] = Move(index, target, name, is_member)
         moved = {move.place for move in moves.values()}
         for index, _ in items:

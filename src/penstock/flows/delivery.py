@@ -16,7 +16,7 @@ from penstock.runtime.barred import Barred, fold_identifier
 
 FEW, FEW_TOGETHER = 500, 100
 """Up to this many planned writes go in small batches, which end quickly."""
-MANY_TOGETHER = {"attributes": 50_000, "list": 15_000, "event": 1_000, "order": 5_000, "product": 5_000, "row": 10_000}
+MANY_TOGETHER = {"attributes": 25_000, "list": 15_000, "event": 1_000, "order": 5_000, "product": 5_000, "row": 10_000}
 """More go in large ones: as many as a sink can bring over as one import, or in some minutes."""
 KINDS = ("product", "order", "event", "attributes", "list")
 """What Brevo gets, in this order: who sees the new state of a contact finds the event that explains it."""
@@ -164,4 +164,4 @@ class Delivery:
 
 
 def _change(effect: Effect) -> Change:
-    return Change(effect.wanted.hex(), effect.kind, effect.match, effect.fields)
+    return Change(effect.wanted.hex(), effect.kind, effect.match, effect.fields, effect.is_first)

@@ -128,6 +128,8 @@ class Effect(msgspec.Struct, frozen=True):
     state: str = "planned"
     attempts: int = 0
     problem: str = ""
+    is_first: bool = False
+    """Whether nothing was ever sent to this target, as known when it is about to be sent."""
 
     @property
     def is_removal(self) -> bool:

@@ -45,6 +45,7 @@ def to_effect(row: Sequence[Any]) -> Effect:
         row[6],
         int(row[7]),
         row[8],
+        is_first=len(row) > 9 and row[9] == "",
     )
 
 

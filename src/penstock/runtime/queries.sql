@@ -138,7 +138,7 @@ on conflict (flow, sink, kind, target) do update set match = excluded.match, fie
   attempts = 0, problem = '', at = excluded.at;
 
 -- name: next_effects
-select kind, target, match, fields, wanted, confirmed_fields, state, attempts, problem from effects
+select kind, target, match, fields, wanted, confirmed_fields, state, attempts, problem, session from effects
 where flow = :flow and sink = :sink and kind = :kind and state = 'planned' order by target limit :limit;
 
 -- name: lost_effects
