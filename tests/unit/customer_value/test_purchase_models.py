@@ -25,7 +25,7 @@ SOME = Rows.of([0, 1, 3, 12], [0, 5, 20, 30], [30, 30, 25, 31])
 
 
 def check_recovery(kind, count):
-    rows = Rows.merged(*histories(kind.name, TRUTH[kind], count, days=(19_000, 28_000), unit=700), 700.0)
+    rows = Rows.merged(*histories(kind.name, TRUTH[kind], count, days=(1_900, 2_800), unit=70), 70.0)
     fit = kind.fit(rows)
     off = np.abs(np.log(np.array(fit.parameters) / TRUTH[kind])) / fit.errors
     assert off.max() < 4.5, (fit, off)
@@ -113,10 +113,16 @@ def test_donors_have_a_distribution_that_agrees_with_mean_and_churn():
     assert (np.diff(model.alive(rows)) > 0).all()
 
 
+EDGES = [
+    (0.01, 0.001, 0.01, 0.01), (50, 500, 20, 0.5), (2, 3, 1.0, 2.0), (0.5, 5, 0.8, 1e6), (1.2, 5, 2.6e5, 1.2e6),
+    (1.2, 5, 20, 1e6), (1e4, 1e5, 0.8, 2), (1, 9, 400, 3),
+]  # fmt: skip
+
+
 @MODELS
 def test_a_thousand_orders_and_no_time_at_all_give_numbers(kind):
     rows = Rows.of([1000, 1000, 0, 0, 1, 1], [51.9, 1e-6, 0, 0, 1e-9, 1e-9], [52, 1e-6, 1e-9, 5000, 1e-9, 5000])
-    for parameters in (TRUTH[kind], (0.01, 0.001, 0.01, 0.01), (50, 500, 20, 0.5), (2, 3, 1.0, 2.0)):
+    for parameters in (TRUTH[kind], *EDGES):
         model = kind(*parameters)
         for chance in (model.alive(rows), model.none(rows, 13)):
             assert ((chance >= 0) & (chance <= 1)).all(), chance

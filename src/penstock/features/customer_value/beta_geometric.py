@@ -16,6 +16,8 @@ from penstock.features.customer_value.fitting import Fit, maximise
 from penstock.features.customer_value.purchase import check_time
 from penstock.features.customer_value.rows import Floats, Rows, over_distinct
 
+_ALIKE = 500.0
+"""From here on the chance to leave hardly differs between customers, and the closed form runs out of digits."""
 _STARTS = ((0.5, 0.5, 0.8, 2.0), (2.0, 1.0, 0.3, 5.0))
 
 
@@ -118,6 +120,8 @@ class BgNbd:
             low, high = (type(self)(self.r, self.alpha, self.a + step, self.b) for step in (-3e-4, 3e-4))
             return (low._while_alive(x, age, time) + high._while_alive(x, age, time)) / 2  # noqa: SLF001
         kept = self.b + x + self.first_leaves
+        if self.a > _ALIKE:
+            return _all_alike(self.a, kept, self.r + x, time / (self.alpha + age))
         z = time / (self.alpha + age + time)
         less = self.a - 1.0
         series = _gauss(less + self.b + self.first_leaves - self.r, less, less + kept, z)
@@ -131,6 +135,16 @@ class MbgNbd(BgNbd):
     name: ClassVar[str] = "mbg-nbd"
     title: ClassVar[str] = "MBG/NBD"
     first_leaves: ClassVar[int] = 1
+
+
+def _all_alike(a: float, kept: Floats, power: Floats, span: Floats) -> Floats:
+    """Return expected orders where all leave with nearly the same chance: the mean over three points of it."""
+    mean = a / (a + kept)
+    wide = np.sqrt(3 * mean * (1 - mean) / (a + kept + 1))
+    total = np.zeros(len(span))
+    for share, at in ((1, mean - wide), (4, mean), (1, mean + wide)):
+        total += share * -np.expm1(-power * np.log1p(at * span)) / at
+    return np.asarray(total / 6)
 
 
 def _gauss(a: float, b: float, c: Floats, z: Floats) -> Floats:

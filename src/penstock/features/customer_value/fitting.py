@@ -75,7 +75,7 @@ def maximise(likelihood: Likelihood[Data], rows: Data, starts: Sequence[Sequence
     if small is not rows:
         best = search.refine(rows, best.theta, best.curvature)
     theta, curvature, value = best.theta, best.curvature, best.value
-    if not np.isfinite(value) or np.abs(best.slope).max() > 1e-4:
+    if not np.isfinite(value) or best.steepest > 1e-4:
         raise InputError(
             "no parameters fit these orders: the likelihood has no finite optimum",
             code="prediction.no-optimum",
@@ -90,6 +90,12 @@ class _Place(NamedTuple):
     value: float
     slope: Floats
     curvature: Floats
+
+    @property
+    def steepest(self) -> float:
+        """The steepest slope that can be followed: at the edge of what is searched, not the one that leads beyond."""
+        beyond = (np.abs(self.theta) >= FARTHEST) & (self.theta * self.slope < 0)
+        return float(np.where(beyond, 0.0, np.abs(self.slope)).max())
 
     @property
     def is_sound(self) -> bool:
