@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from campaign_desk import CAMPAIGN, HTML, as_test, change, open_desk
 
 from penstock.base.errors import FixError, InputError, PenstockError
 from penstock.data.brevo_campaigns import Audience, Recipients, Sender, SubjectTest
 from penstock.sandbox.world import Fault
+from penstock.vendor.brevo_endpoints import ENDPOINTS
 
 OPERATIONS = ("campaigns.list", "campaigns.create", "campaigns.get", "campaigns.update", "senders.list", "lists.list")
 FAULTS = ("drop", "lost", "malformed", "html", "status 500", "status 429", "status 400")
@@ -202,5 +205,16 @@ async def test_no_fault_makes_a_second_template(tmp_path, fault):
                 continue
         assert drafted.number in desk.state.templates
         assert len(desk.state.templates) == 1
+
+    await in_desk(tmp_path, work)
+
+
+async def test_drafts_use_little_of_the_general_limit(tmp_path):
+    async def work(desk):
+        used = [0]
+        for campaign in (CAMPAIGN, CAMPAIGN, change(subject="Other")):
+            await desk.draft(campaign)
+            used.append(sum(desk.count(name) for name, one in ENDPOINTS.items() if one.family == "rest"))
+        assert [after - before for before, after in pairwise(used)] == [4, 2, 4]
 
     await in_desk(tmp_path, work)

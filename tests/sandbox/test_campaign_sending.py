@@ -117,10 +117,12 @@ async def test_a_check_that_fails_keeps_a_draft_from_being_approved(tmp_path):
     await in_desk(tmp_path, work)
 
 
-async def test_who_objected_here_holds_a_campaign_back(tmp_path):
+@pytest.mark.parametrize("who", ["P3@example.com", "customer-7"])
+async def test_who_objected_here_holds_a_campaign_back(tmp_path, who):
     async def work(desk):
+        desk.state.contacts[5].ext_id = "customer-7"
         review = await desk.approved()
-        await Barred(desk.store).add(["p3@example.com"], "objected", desk.clock.now())
+        await Barred(desk.store).add([who], "objected", desk.clock.now())
         error = await refused(
             desk.campaigns.send("winter", confirm_id=review.number, confirm_recipients=10), "campaign.checks-failed"
         )

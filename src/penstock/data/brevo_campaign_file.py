@@ -67,7 +67,7 @@ def _read_body(document: Document, given: dict[str, Any], to_html: ToHtml) -> st
 
 def _wrong(document: Document, path: tuple[Any, ...], message: str) -> FlowError:
     return FlowError(
-        message,
+        f"the campaign file does not fit: {message}",
         code="campaign.file",
         where=document.place(path),
         hint="docs/how-to/campaigns.md shows a whole file.",

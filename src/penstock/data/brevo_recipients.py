@@ -93,7 +93,7 @@ async def count_recipients(
 ) -> Headcount:
     """Count who gets a campaign as of now, each person once; a page of a thousand contacts is one call.
 
-    `find_barred` returns which addresses belong to people who objected here.
+    `find_barred` returns which addresses and ext_ids belong to people who objected here.
     """
     out: set[int] = set()
     for segment in audience.without_segments:
@@ -104,7 +104,8 @@ async def count_recipients(
         async for page in source.pages(size=MOST_PER_PAGE):
             reached = count.take((record.data for record in page.records), by_list=by_list)
             if find_barred is not None:
-                count.total.objected += len(set(await find_barred(reached)))
+                barred = set(await find_barred([name for names in reached for name in names]))
+                count.total.objected += sum(not barred.isdisjoint(names) for names in reached)
     return count.finish()
 
 
@@ -133,9 +134,9 @@ class _Counter:
         self._reached: set[int] = set()
         self._refused: dict[int, str] = {}
 
-    def take(self, contacts: Iterable[dict[str, Any]], *, by_list: bool) -> list[str]:
-        """Count a page; returns the addresses of those who are reached and were not before."""
-        emails = []
+    def take(self, contacts: Iterable[dict[str, Any]], *, by_list: bool) -> list[list[str]]:
+        """Count a page; returns the identifiers of each who is reached and was not before."""
+        found = []
         for contact in contacts:
             number = contact["id"]
             if number in self._reached:
@@ -146,10 +147,10 @@ class _Counter:
                 continue
             self._refused.pop(number, None)
             self._reached.add(number)
-            emails.append(str(read_email(contact["email"])))
+            found.append([str(contact[name]) for name in ("email", "ext_id") if contact.get(name)])
             if len(self.total.samples) < SAMPLES:
                 self.total.samples.append(contact)
-        return emails
+        return found
 
     def _refuse(self, contact: dict[str, Any], by_list: bool) -> str:
         member = set(contact.get("listIds") or ())
