@@ -7,7 +7,7 @@ each event carries the id of its effect as a property, by which it is found afte
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,8 +23,12 @@ MARK = "penstock_id"
 MOST_PROPERTIES_BYTES = 50_000
 CONTACTS_PER_LOOK = 50
 EVENTS_PER_LOOK = 1000
-SECOND_LOOK_SECONDS = 5.0
+SECOND_LOOK_SECONDS = 30.0
+"""Events of a batch are queued at Brevo and show up when their turn comes."""
 DOWN_AFTER = 3
+PATIENCE_SECONDS = 60.0
+MOST_PER_BATCH, MOST_BATCH_BYTES = 1_000, 4_000_000
+"""The vendor states no limit of a batch; one that it refuses is sent event by event."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _LATER = Problem("brevo.unavailable", "Brevo takes no events at the moment", "Run the same command again later.")
@@ -35,23 +39,29 @@ _UNKNOWN = Problem(
 )
 
 Item = tuple[int, Change]
+Ready = tuple[int, dict[str, Any]]
 
 
 class EventWriter:
-    """Sends events one by one, each at most once per call."""
+    """Sends events, each at most once per call: one by one up to a minute's worth, else in batches."""
 
     def __init__(self, caller: BrevoCaller, people: People, *, create_contacts: bool) -> None:
         self._caller = caller
         self._people = people
         self._create = create_contacts
+        self._is_batch_down = False
         self._book = ContactBook(caller, people, create_contacts=create_contacts)
 
     async def write(self, items: Sequence[Item], done: dict[int, Outcome]) -> None:
         """Send the events and note in `done` what became of each, also when an error stops the rest."""
         ready = await self._prepare(items, done)
+        if not self._is_batch_down and len(ready) > self._caller.rate_of("events.create") * PATIENCE_SECONDS:
+            for batch in _cut(ready):
+                done.update(await self._send_batch(batch))
+            ready = [item for item in ready if item[0] not in done]
         failures_in_a_row = 0
 
-        async def send(item: tuple[int, dict[str, Any]]) -> None:
+        async def send(item: Ready) -> None:
             nonlocal failures_in_a_row
             index, body = item
             if failures_in_a_row >= DOWN_AFTER:
@@ -62,9 +72,9 @@ class EventWriter:
 
         await spread(ready, send, width_for(self._caller, "events.create"))
 
-    async def _prepare(self, items: Sequence[Item], done: dict[int, Outcome]) -> list[tuple[int, dict[str, Any]]]:
+    async def _prepare(self, items: Sequence[Item], done: dict[int, Outcome]) -> list[Ready]:
         parsed = _parse(items, done)
-        ready = []
+        ready: list[Ready] = []
         try:
             numbers, refused = await self._book.number([target for target, _ in parsed.values()])
         except (UnavailableError, ThrottledError):
@@ -76,6 +86,24 @@ class EventWriter:
             else:
                 done[index] = Outcome("rejected", refused[target])
         return ready
+
+    async def _send_batch(self, batch: Sequence[Ready]) -> dict[int, Outcome]:
+        """Send a batch and tell what became of each event; one without an outcome is to be sent by itself."""
+        try:
+            reply = await self._caller.call("events.batch", body={"events": [body for _, body in batch]})
+        except (RejectedError, ThrottledError):
+            return {}  # nothing of it was taken
+        except UnavailableError as error:
+            self._is_batch_down = True
+            return {index: Outcome("unknown", _UNKNOWN) for index, _ in batch} if error.sent else {}
+        failed = _read_failed(reply.content, len(batch)) if reply.status == 207 else set()
+        if failed is None:
+            return {index: Outcome("unknown", _UNKNOWN) for index, _ in batch}
+        return {
+            index: Outcome("confirmed", None, f"event {body['event_properties'][MARK]}")
+            for place, (index, body) in enumerate(batch)
+            if place not in failed
+        }
 
     async def _send_one(self, body: dict[str, Any]) -> Outcome:
         try:
@@ -150,6 +178,33 @@ class EventWriter:
             if len(events) < EVENTS_PER_LOOK:
                 return marks
             offset += len(events)
+
+
+def _cut(ready: Sequence[Ready]) -> Iterator[list[Ready]]:
+    batch: list[Ready] = []
+    size = 0
+    for item in ready:
+        length = len(msgspec.json.encode(item[1]))
+        if batch and (len(batch) >= MOST_PER_BATCH or size + length > MOST_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += length
+    if batch:
+        yield batch
+
+
+def _read_failed(content: Any, sent: int) -> set[int] | None:
+    """Return the places in a batch that a partial success (status 207) names as failed; None when it cannot be told.
+
+    The answer is `failed_events` and `errors[{eventIndex[], message}]` (changelog 2026-03-03).
+    """
+    errors = content.get("errors") if isinstance(content, dict) else None
+    if not isinstance(errors, list) or not all(isinstance(error, dict) for error in errors):
+        return None
+    failed = {place for error in errors for place in error.get("eventIndex") or ()}
+    is_whole = len(failed) == content.get("failed_events") and failed <= set(range(sent))
+    return failed if is_whole else None
 
 
 def _parse(items: Sequence[Item], done: dict[int, Outcome]) -> dict[int, tuple[Target, dict[str, Any]]]:
