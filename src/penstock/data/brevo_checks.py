@@ -146,7 +146,8 @@ def _is_old(tag: Tag) -> bool:
 
 def check_defaults(mail: Mail, samples: Sequence[Mapping[str, Any]]) -> Finding:
     """Find personal tags that would leave a gap for some of the recipients."""
-    bare = {tag.attribute for text in mail.texts.values() for tag in find_bare(read_tags(text))}
+    texts = [text for name, text in mail.texts.items() if name != "to"]  # an address without a name is none
+    bare = {tag.attribute for text in texts for tag in find_bare(read_tags(text))}
     gaps = {name: sum(merge_values(one).get(name) in (None, "") for one in samples) for name in sorted(bare)}
     gaps = {name: count for name, count in gaps.items() if count or not samples}
     if not gaps:
