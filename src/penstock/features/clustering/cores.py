@@ -20,6 +20,8 @@ R = TypeVar("R")
 
 BLOCK = 8192
 """Rows that are worked on at once: 8 MB at 256 numbers a row, whatever the number of customers."""
+_MOST_THREADS = 8
+"""More would take more memory, and reading is what then holds them up."""
 
 
 def calmly(function: Callable[P, T]) -> Callable[P, T]:
@@ -63,7 +65,7 @@ def each(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     if len(listed) < 2:
         yield from map(work, listed)
         return
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
         yield from pool.map(work, listed)
 
 

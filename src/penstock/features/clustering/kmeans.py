@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from penstock.features.clustering.cores import each
+from penstock.features.clustering.cores import blocks, each
 
 Array = np.ndarray[Any, Any]
 
@@ -53,13 +53,13 @@ def improve(points: Array, centres: Array, rounds: int = _MOST_ROUNDS) -> Cluste
     squares = _squares(points)
     before = np.inf
     for number in range(1, rounds + 1):
-        labels, gaps = nearest(points, centres, squares)
+        gaps, sums, sizes = _look(points, centres, squares)
         inertia = float(gaps.sum(dtype=np.float64))
         if before - inertia <= _ENOUGH * inertia:
             return Clusters(centres, inertia, number)
         before = inertia
-        centres = _move(points, centres, labels, gaps)
-    return Clusters(centres, float(nearest(points, centres, squares)[1].sum(dtype=np.float64)), rounds)
+        centres = _move(points, gaps, sums, sizes)
+    return Clusters(centres, float(_look(points, centres, squares)[0].sum(dtype=np.float64)), rounds)
 
 
 def nearest(points: Array, centres: Array, squares: Array | None = None) -> tuple[Array, Array]:
@@ -83,9 +83,19 @@ def _squares(points: Array) -> Array:
     return found
 
 
-def _move(points: Array, centres: Array, labels: Array, gaps: Array) -> Array:
-    sums, sizes = add_up(points, labels, len(centres))
-    moved: Array = sums / np.maximum(sizes, 1)[:, None].astype(np.float32)
+def _look(points: Array, centres: Array, squares: Array) -> tuple[Array, Array, Array]:
+    """Return the squared distance of each point to its nearest centre, and sum and number of the points of each."""
+    gaps = np.empty(len(points), np.float32)
+    sums, sizes = np.zeros(centres.shape), np.zeros(len(centres), np.int64)
+    for rows in blocks(len(points)):
+        labels, gaps[rows] = nearest(points[rows], centres, squares[rows])
+        found = add_up(points[rows], labels, len(centres))
+        sums, sizes = sums + found[0], sizes + found[1]
+    return gaps, sums, sizes
+
+
+def _move(points: Array, gaps: Array, sums: Array, sizes: Array) -> Array:
+    moved: Array = (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)
     empty = np.flatnonzero(sizes == 0)
     if len(empty):
         moved[empty] = points[np.argsort(gaps, kind="stable")[::-1][: len(empty)]]
