@@ -152,7 +152,8 @@ def check_defaults(mail: Mail, samples: Sequence[Mapping[str, Any]]) -> Finding:
     gaps = {name: count for name, count in gaps.items() if count or not samples}
     if not gaps:
         return Finding("personal values", "ok", "none leaves a gap")
-    said = [f"{name} ({count} of {len(samples)} sampled recipients lack it)" for name, count in gaps.items()]
+    of = f" of {len(samples)} sampled recipients lack it)"
+    said = [f"{name} ({count}{of}" if samples else name for name, count in gaps.items()]
     fix = "Give the tag a default: {{ contact.NAME | default:'there' }}."
     return Finding("personal values", "warn", f"no default for {_name_some(said)}", fix)
 
