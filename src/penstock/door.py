@@ -79,15 +79,26 @@ class Penstock:
         finally:
             self._run(parts.aclose())
 
-    def plan(self, flow: Path | str, *, by: str | None = None) -> Plan:
+    def plan(self, flow: Path | str, *, by: str | None = None, all_records: bool = False) -> Plan:
         """Return what running a flow would do and cost; `by` is a deadline such as `24h`."""
-        return self._run(self.workspace.plan(Path(flow), by=by))
+        return self._run(self.workspace.plan(Path(flow), by=by, all_records=all_records))
 
     def run(
-        self, flow: Path | str, *, budget: float | None = None, by: str | None = None, apply_schema: bool = False
+        self,
+        flow: Path | str,
+        *,
+        budget: float | None = None,
+        by: str | None = None,
+        apply_schema: bool = False,
+        all_records: bool = False,
     ) -> Report:
-        """Run a flow, or go on with its unfinished run; `budget` is in dollars, `by` a deadline such as `24h`."""
-        return self._run(self.workspace.run(Path(flow), budget=budget, by=by, apply_schema=apply_schema))
+        """Run a flow, or go on with its unfinished run.
+
+        `budget` is in dollars, `by` a deadline such as `24h`; `all_records` reads unchanged ones too.
+        """
+        return self._run(
+            self.workspace.run(Path(flow), budget=budget, by=by, apply_schema=apply_schema, all_records=all_records)
+        )
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)

@@ -215,7 +215,7 @@ class FlowRuns:
         for source in (bench.source, *bench.joins.values()):
             if isinstance(source, MadeSource):
                 await source.prepare(run_id)
-        await Increments(flow, bench).begin()
+        await Increments(flow, bench).begin(run_id)
         progress = Progress(self.clock, run_id, budget=self.ledger.budgets.get(f"run:{run_id}"))
         progress.total = await bench.source.count()
         progress.headroom = lambda: self._describe_quota(bench.choice)

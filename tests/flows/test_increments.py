@@ -235,6 +235,25 @@ async def test_an_objection_is_carried_out_although_the_contact_did_not_change(t
     await people.do(work)
 
 
+async def test_a_run_that_goes_on_with_another_model_is_followed_by_one_that_reads_everything(tmp_path: Path) -> None:
+    people = People(tmp_path)
+
+    async def begin(workspace: Any) -> None:
+        stopped = await people.shop.run(workspace, budget=0.00001)
+        assert stopped.problem is not None
+
+    async def go_on(workspace: Any) -> None:
+        report = await people.shop.run(workspace, budget=100)
+        assert (report.resumed, report.exit_code) == (True, 0)
+        people.clock.advance(DAY)
+        assert not (await people.shop.plan(workspace)).source.count("changed since")
+        await people.shop.run(workspace, budget=100)
+        assert (await people.shop.plan(workspace)).source.count("changed since")
+
+    await people.do(begin)
+    await people.do(go_on, model="gpt-5.4-nano")
+
+
 @pytest.mark.slow
 async def test_a_run_that_was_stopped_does_not_move_the_watermark(tmp_path: Path) -> None:
     people = People(tmp_path, 1300)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from email.utils import formatdate
+
 import msgspec
 import pytest
 from brevo_desk import Desk
@@ -9,7 +11,10 @@ from hypothesis import strategies as st
 from penstock.base.errors import AccessError, InputError, UnavailableError
 from penstock.base.types import Source
 from penstock.data.brevo import read_account
-from penstock.data.brevo_contacts import OVERLAP_MS, format_time, read_time, to_record
+from penstock.data.brevo_contacts import OVERLAP_MS, BrevoContacts, format_time, read_time, to_record
+from penstock.runtime.brevo_calls import BrevoCaller
+from penstock.vendor.brevo import Brevo
+from penstock.vendor.http import Http
 
 
 async def read_all(desk: Desk, cursor=None, size=7, source=None):
@@ -235,3 +240,29 @@ def test_times_are_written_as_brevo_reads_them(moment):
 )
 def test_times_are_read_in_every_form_that_brevo_uses(text, moment):
     assert read_time(text) == moment
+
+
+class Dated:
+    """A vendor that states the time with every answer, by a clock that differs from ours."""
+
+    def __init__(self, desk: Desk, ahead: float) -> None:
+        self.desk, self.ahead = desk, ahead
+
+    async def __call__(self, scope, receive, send):
+        async def add_date(message):
+            if message["type"] == "http.response.start":
+                date = formatdate(self.desk.clock.now() + self.ahead, usegmt=True)
+                message = {**message, "headers": [*message["headers"], (b"date", date.encode())]}
+            await send(message)
+
+        await self.desk.gateway(scope, receive, add_date)
+
+
+@pytest.mark.parametrize("ahead", [-86_400.0, 0.0, 86_400.0])
+async def test_the_next_scan_starts_from_the_time_that_brevo_states(ahead):
+    desk = Desk()
+    desk.add_people(5)
+    caller = BrevoCaller(Brevo(Http(apps={"api.brevo.com": Dated(desk, ahead)}), "xkeysib-test-0123"), desk.clock)
+    source = BrevoContacts(caller, desk.account)
+    _, cursor = await read(desk, source=source)
+    assert cursor["watermark"] == (int(desk.clock.now()) + ahead) * 1000

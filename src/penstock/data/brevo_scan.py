@@ -61,8 +61,8 @@ class Place(msgspec.Struct):
     """Where a scan stands. Times are in milliseconds since 1970; it is what a cursor holds.
 
     `seen` are rows that the next page may repeat, each with its time of creation. `started` is the time when the
-    scan began and `newest` the latest change read: the smaller is the next watermark. `part` counts the walks
-    that are done, where a source has several.
+    scan began, by Brevo's clock where `is_stated`, and `newest` the latest change read: by our own clock the smaller
+    is the next watermark. `part` counts the walks that are done, where a source has several.
     """
 
     created_since: int | None = None
@@ -73,6 +73,7 @@ class Place(msgspec.Struct):
     newest: int = 0
     watermark: int | None = None
     part: int = 0
+    is_stated: bool = False
 
     def is_fresh(self) -> bool:
         """Say whether the scan has not read anything yet."""
@@ -117,7 +118,7 @@ async def walk_through(
             reply = await caller.call(walk.operation, path=walk.path, query=_query(walk, place))
             rows = [{**row, **walk.adds} if walk.adds else row for row in reply.content[walk.collection]]
             if reply.date is not None and not (place.offset or place.seen or place.part):
-                place = msgspec.structs.replace(place, started=min(place.started, round(reply.date * 1000)))
+                place = msgspec.structs.replace(place, started=round(reply.date * 1000), is_stated=True)
             ids = [_id_of(walk, row) for row in rows]
             known = met.find([one for one in ids if one is not None])
             if place.offset and not known:  # rows before this page were deleted, and unread ones moved up before it
@@ -151,7 +152,7 @@ def begin(walk: Walk, place: Place, now: float, first: int | None = None) -> Pla
 
 def end(place: Place) -> Place:
     """Return what the next increment starts from: nothing that changed while the scan ran may be missed."""
-    reached = min(place.newest, place.started) if place.newest else 0
+    reached = place.started if place.is_stated else min(place.newest, place.started)
     return Place(watermark=max(reached, place.watermark or 0) or None)
 
 
@@ -224,7 +225,8 @@ def _finish(walk: Walk, place: Place, rows: list[Any]) -> Place:
     newest = max([place.newest, *_changes(walk, rows)])
     if not walk.modified:
         newest = place.started
-    return Place(started=place.started, newest=newest, watermark=place.watermark, part=place.part + 1)
+    part = place.part + 1
+    return Place(started=place.started, newest=newest, watermark=place.watermark, part=part, is_stated=place.is_stated)
 
 
 def _changes(walk: Walk, rows: list[Any]) -> list[int]:

@@ -265,7 +265,7 @@ class Run:
 
     async def _note_progress(self) -> None:
         """Let the next run go on from here, where the source can tell its changes."""
-        gone = await Increments(self.flow, self.bench).end(self._cursor)
+        gone = await Increments(self.flow, self.bench).end(self._cursor, self.id)
         if gone:
             self.progress.tell(
                 f"{gone:,} records are gone from {self.bench.source.describe()}: their results are deleted"

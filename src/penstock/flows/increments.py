@@ -41,9 +41,17 @@ class Increments:
         expires = self._flow.expire
         return not self._flow.joins and (expires is None or expires.then != "recompute")
 
-    async def begin(self) -> None:
-        """Let the source go on from where the last run ended, unless results would come out otherwise now."""
-        if self._source is None or self._bench.is_whole or not self.reads_changes:
+    async def begin(self, run: str = "") -> None:
+        """Let the source go on from where the last run ended, unless results would come out otherwise now.
+
+        A `run` that begins notes what its results rest on, for another process may go on with it.
+        """
+        if self._source is None:
+            return
+        if run and await self._marks.find(_name_run(run)) is None:
+            now = self._bench.clock.now()
+            await self._marks.save(_name_run(run), Watermark(self._basis(), {}, None, now, now))
+        if self._bench.is_whole or not self.reads_changes:
             return
         mark = await self._marks.find(self._source.identity())
         if mark is None or mark.basis != self._basis():
@@ -52,8 +60,11 @@ class Increments:
             return  # what was written for them is cleared where they are met
         self._source.start_from(mark.place)
 
-    async def end(self, cursor: dict[str, Any] | None) -> int:
-        """Note where a run ended that drained its source; returns how many records turned out to be gone."""
+    async def end(self, cursor: dict[str, Any] | None, run: str) -> int:
+        """Note where a run ended that drained its source; returns how many records turned out to be gone.
+
+        Nothing is noted of a run whose first records were judged otherwise than its last: the next one reads all.
+        """
         if self._source is None:
             return 0
         place = self._source.watermark_of(cursor)
@@ -61,12 +72,17 @@ class Increments:
             return 0
         now = self._bench.clock.now()
         name = self._source.identity()
+        begun = await self._marks.find(_name_run(run))
+        if begun is None or begun.basis != self._basis():
+            await self._marks.forget()
+            return 0
         before = await self._marks.find(name)
         total = await self._source.total()
         gone, compared = 0, before.reconciled_at if before is not None else now
         if before is not None and self._must_compare(before, total, now):
             gone, compared = await self._close_gone(now), now
         await self._marks.save(name, Watermark(self._basis(), place, total, now, compared))
+        await self._marks.forget_runs()
         return gone
 
     def _must_compare(self, before: Watermark, total: int | None, now: float) -> bool:
@@ -110,6 +126,10 @@ class Increments:
             choice = self._bench.others.get(step.operation.kind, self._bench.choice)
             digest.update(repr((step.operation.name, step.operation.version, choice.model.id, choice.tier)).encode())
         return digest.hexdigest()
+
+
+def _name_run(run: str) -> str:
+    return f"run {run}"
 
 
 async def forget_progress(store: Store, flow: str) -> None:

@@ -12,6 +12,9 @@ on conflict (flow, source) do update set basis = excluded.basis, place = exclude
 -- name: forget_watermarks
 delete from watermarks where flow = :flow;
 
+-- name: forget_run_watermarks
+delete from watermarks where flow = :flow and source like 'run %';
+
 -- name: kept_keys
 select key, place from items where flow = :flow and key > :after order by key limit :limit;
 

@@ -69,6 +69,10 @@ class Watermarks:
         """Let the next scan read everything."""
         await self._store.batch(_forget, self._flow)
 
+    async def forget_runs(self) -> None:
+        """Forget what runs noted when they began: the last of them is done."""
+        await self._store.batch(_forget_runs, self._flow)
+
     async def kept_keys(self, size: int = 1000) -> AsyncIterator[list[tuple[str, str]]]:
         """Yield key and place of every record that results are kept of, in the order of keys."""
         after = ""
@@ -92,6 +96,11 @@ def _save(tx: Tx, items: Sequence[dict[str, Any]]) -> list[None]:
 
 def _forget(tx: Tx, items: Sequence[str]) -> list[None]:
     tx.run_many("forget_watermarks", [{"flow": flow} for flow in items])
+    return [None] * len(items)
+
+
+def _forget_runs(tx: Tx, items: Sequence[str]) -> list[None]:
+    tx.run_many("forget_run_watermarks", [{"flow": flow} for flow in items])
     return [None] * len(items)
 
 
