@@ -22,6 +22,7 @@ from penstock.runtime.feedback import Put, make_said
 from penstock.runtime.inbox import FIRST_WAIT
 from penstock.sandbox.brevo_inbox import receive_mail, say
 from penstock.sandbox.brevo_people import bounce, delete, edit, opt_out, sign_up, stir
+from stores import KINDS, new_place
 
 PEOPLE = [f"c{number}@x.org" for number in range(6)]
 
@@ -35,9 +36,9 @@ def shop() -> Shop:
     return shop
 
 
-@pytest.fixture
-async def ear(shop: Shop, tmp_path: Path) -> AsyncIterator[Ear]:
-    async with open_ear(shop, tmp_path / "store.sqlite") as ear:
+@pytest.fixture(params=KINDS)
+async def ear(request: pytest.FixtureRequest, shop: Shop, tmp_path: Path) -> AsyncIterator[Ear]:
+    async with open_ear(shop, new_place(request.param, tmp_path)) as ear:
         yield ear
 
 
