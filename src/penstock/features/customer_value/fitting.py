@@ -136,7 +136,8 @@ class _Search(Generic[Data]):
         inverse = _invert(curvature)
         value, slope = self(theta, rows)
         for _ in range(_STEPS):
-            step = -(inverse * slope).sum(axis=1)
+            free = (np.abs(theta) < FARTHEST) | (theta * slope > 0)
+            step = -(inverse * free[:, None] * (slope * free)).sum(axis=1)
             step *= min(1.0, _LONGEST / max(float(np.abs(step).max()), _LONGEST))
             for _ in range(_HALVINGS):
                 new = np.clip(theta + step, -FARTHEST, FARTHEST)

@@ -252,6 +252,7 @@ def _to_text(value: Any) -> str | None:
 def _connect(rules: OrderRules) -> duckdb.DuckDBPyConnection:
     store = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False})
     try:
+        store.execute("SET enable_progress_bar = false")
         store.execute("SET TimeZone = ?", [rules.zone])
     except duckdb.Error as error:
         store.close()
