@@ -12,6 +12,15 @@ from penstock.runtime.barred import Barred
 from stores import KINDS, new_place
 
 HOUR = 3600.0
+FAULTS = (
+    ("drop", None),
+    ("lost", None),
+    ("malformed", None),
+    ("html", None),
+    ("status", 500),
+    ("status", 429),
+    ("status", 400),
+)
 
 
 async def in_desk(folder, work, **options):
@@ -253,3 +262,33 @@ async def test_a_preview_shows_what_one_contact_gets(tmp_path):
 
 def test_larger_counts_stand_over_those_that_were_forgotten():
     assert Counts("", "x", 10, 4, 2) | Counts("", "", 0, 5, 0) == Counts("", "x", 10, 5, 2)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_while_every_fifth_call_fails_there_is_one_draft_and_one_sending(tmp_path, seed):
+    async def insist(step):
+        for _ in range(60):
+            try:
+                return await step()
+            except PenstockError as error:
+                if error.code == "campaign.not-a-draft":
+                    return None
+        raise AssertionError("it never succeeds")
+
+    async def work(desk):
+        desk.world.rng.seed(seed)
+        for kind, status in FAULTS:
+            desk.fault("*", kind, status=status, rate=0.2 / len(FAULTS))
+        number = (await insist(desk.draft)).number
+        typed = {"confirm_id": number, "confirm_recipients": 10}
+        await insist(lambda: desk.draft(change(subject="Better")))
+        await insist(lambda: desk.campaigns.approve("winter", "ann"))
+        await insist(lambda: desk.campaigns.send("winter", **typed))
+        await insist(lambda: desk.campaigns.send("winter", **typed))
+        await desk.clock.sleep(HOUR)
+        found = await insist(lambda: desk.campaigns.results("winter"))
+        assert [one.delivered for one in found.versions] == [10]
+        assert [write.operation for write in desk.world.writes].count("campaigns.send") == 1
+        assert [one.fields["subject"] for one in desk.state.campaigns.values()] == ["Better"]
+
+    await in_desk(tmp_path, work)

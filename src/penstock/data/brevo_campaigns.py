@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from penstock.base.errors import InputError, RejectedError
+from penstock.base.errors import InputError, RejectedError, UnavailableError
 from penstock.data.brevo_contacts import Account, format_time, read_time
 from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.effects import Effects
@@ -269,7 +269,11 @@ class BrevoCampaigns:
 
         async def make() -> str:
             found = await self.find(campaign.name, pages=FRESH_PAGES)
-            return str(found or (await self._caller.call("campaigns.create", body=body)).content["id"])
+            try:
+                return str(found or (await self._caller.call("campaigns.create", body=body)).content["id"])
+            except UnavailableError as error:
+                error.hint = "Run the same command again: it looks for the draft before it makes one."
+                raise
 
         async def look() -> str | None:
             found = await self.find(campaign.name, since=since)
