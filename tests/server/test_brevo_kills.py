@@ -69,11 +69,11 @@ def look(folder: Path) -> tuple[list[str], int]:
 def test_what_was_acknowledged_is_dealt_with_once_however_often_the_service_is_killed(tmp_path: Path) -> None:
     asyncio.run(save_hook(tmp_path))
     chance = random.Random(5)
-    numbers = list(range(100))
+    numbers = list(range(60))
     acknowledged: set[int] = set()
     for _ in range(2):
         with serve(tmp_path) as (process, port):
-            enough, wanted = threading.Event(), len(acknowledged) + chance.randrange(1, 25)
+            enough, wanted = threading.Event(), len(acknowledged) + chance.randrange(1, 20)
             waiting = [number for number in numbers if number not in acknowledged]
 
             def send(part: list[int], port: int = port, enough: threading.Event = enough, wanted: int = wanted) -> None:
