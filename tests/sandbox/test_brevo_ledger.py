@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from brevo_ledger import FIELDS, KilledError, Ledgered
 
 from penstock.flows.delivery import KINDS
+from penstock.sandbox.brevo_people import opt_out
 from penstock.sandbox.world import Fault
 
 EVERY_WAY = [
@@ -116,4 +118,28 @@ async def test_a_process_may_die_while_it_makes_attributes_and_lists(tmp_path: P
     assert list(state.folders.values()).count("Penstock") == 1
     assert set(FIELDS) <= set(state.attributes)
     assert {finding.verdict for finding in await account.desk.clock.run(account.sink.check(FIELDS))} == {"ok"}
+    await account.store.close()
+
+
+async def test_who_leaves_while_writes_go_on_is_overtaken_by_none_of_them(tmp_path: Path) -> None:
+    account = Ledgered(tmp_path, 200, ("attributes", "event"))
+    account.desk.limits.scale = 0.01  # one call a second: the delivery takes minutes
+    await account.set_up()
+    await account.plan(0)
+    leaver = max(account.desk.state.by_creation, key=lambda contact: contact.email)  # the last of all
+
+    async def leave() -> None:
+        await account.desk.clock.sleep(60)
+        opt_out(account.desk.state, leaver)
+
+    async def work() -> None:
+        left = asyncio.create_task(leave())
+        await account.delivery.deliver(asyncio.Event())
+        await left
+
+    await account.desk.clock.run(work())
+    assert leaver.email_blacklisted
+    assert "SENTIMENT_SCORE" not in leaver.attributes
+    assert leaver.id not in {one.contact for one in account.desk.state.events}
+    assert sum("SENTIMENT_SCORE" in one.attributes for one in account.desk.state.by_creation) == 199
     await account.store.close()

@@ -26,11 +26,15 @@ _NO: frozenset[State] = frozenset(("forgotten", "objected", "blocklisted", "grou
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """What a flow uses contacts for, and which lists and consent groups say yes or no to it; none named: all do."""
+    """What a flow uses contacts for, and which lists and consent groups say yes or no to it; none named: all do.
+
+    `needs_yes` leaves out people of whom nothing is known.
+    """
 
     purpose: Purpose = "profiling"
     lists: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
+    needs_yes: bool = False
 
 
 PROFILING = Rule()
@@ -60,6 +64,12 @@ def consent_of(contact: Mapping[str, Any], rule: Rule, barred: Literal["", "forg
 def is_refused(state: State) -> bool:
     """Tell whether a verdict forbids the purpose; `unknown` does not by itself."""
     return state in _NO
+
+
+def is_allowed(contact: Mapping[str, Any], rule: Rule) -> bool:
+    """Tell whether what a contact says lets it be used."""
+    state = consent_of(contact, rule)
+    return state == "subscribed" if rule.needs_yes else not is_refused(state)
 
 
 def _is_set(value: Any) -> bool:

@@ -26,4 +26,4 @@ class ConsentPart(Strict):
 
     def rule(self) -> Rule:
         """Return what decides about a contact."""
-        return Rule(self.purpose, frozenset(self.lists), frozenset(self.groups))
+        return Rule(self.purpose, frozenset(self.lists), frozenset(self.groups), self.unknown == "skip")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from penstock.base.clock import Clock
 from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Change, Outcome, Problem, Sink
-from penstock.data.consent import PROFILING, Rule, consent_of, is_refused
+from penstock.data.consent import PROFILING, Rule, is_allowed
 from penstock.flows.gate import names_of
 from penstock.flows.kept import Effect
 from penstock.flows.state import FlowState
@@ -22,6 +22,8 @@ KINDS = ("product", "order", "event", "attributes", "list")
 """What Brevo gets, in this order: who sees the new state of a contact finds the event that explains it."""
 MOST_LOST = 10_000
 """Writes without an outcome that are looked up together."""
+LEARN_EVERY = 60.0
+"""Seconds between looks at who left, while writes go on."""
 MAX_ATTEMPTS = 8
 """Times that a write may be put off before the run stops; it stays planned."""
 MAX_LOOKS = 5
@@ -51,6 +53,7 @@ class Delivery:
         self.told = told
         self._barred = Barred(state.store)
         self._rule = rule
+        self._learnt_at = clock.now()
         self._refusing: set[str] = set()
         """People who opted out in Brevo since their writes were planned."""
 
@@ -73,7 +76,7 @@ class Delivery:
         Raises `UnavailableError` when the target takes no writes, or tells nothing about those
         that were sent; the same run goes on with them.
         """
-        await self._learn_objections()
+        await self._learn_objections(await self.state.oldest_planned(self.name))
         failed = await self._drain(stop)
         for _ in range(MAX_LOOKS):
             if not await self.state.lost_effects(self.name, 1):  # otherwise an answer was lost
@@ -94,6 +97,8 @@ class Delivery:
             together = FEW_TOGETHER if is_few else MANY_TOGETHER[kind]
             together = min(together, getattr(self.sink, "MOST_TOGETHER", together))
             while not stop.is_set():
+                if self.clock.now() - self._learnt_at > LEARN_EVERY:  # a long delivery must not outrun who leaves
+                    await self._learn_objections(self._learnt_at)
                 batch = await self.state.send_effects(self.name, kind, together, self.clock.now())
                 if not batch:
                     break
@@ -104,18 +109,18 @@ class Delivery:
                     await self._wait(batch, outcomes)
         return failed
 
-    async def _learn_objections(self) -> None:
-        """Read which contacts changed since the oldest waiting write was planned, and what they allow now."""
+    async def _learn_objections(self, since: float | None) -> None:
+        """Read which contacts changed since a moment (None: nothing waits), and what they allow now."""
         read = getattr(self.sink, "changed_since", None)
-        since = await self.state.oldest_planned(self.name) if read is not None else None
         if read is None or since is None:
             return
+        self._learnt_at = self.clock.now()
         async for contact in read(since):
             names = {fold_identifier(str(contact[name])) for name in ("email", "ext_id", "id") if contact.get(name)}
-            if is_refused(consent_of(contact, self._rule)):
-                self._refusing |= names
-            else:
+            if is_allowed(contact, self._rule):
                 self._refusing -= names
+            else:
+                self._refusing |= names
 
     async def _hold_back(self, batch: list[Effect]) -> list[Effect]:
         """Take out what is about people who have objected or were forgotten since it was planned."""
