@@ -266,3 +266,27 @@ async def test_the_next_scan_starts_from_the_time_that_brevo_states(ahead):
     source = BrevoContacts(caller, desk.account)
     _, cursor = await read(desk, source=source)
     assert cursor["watermark"] == (int(desk.clock.now()) + ahead) * 1000
+
+
+FAULTS = (
+    ("status", {"status": 500}),
+    ("status", {"status": 503}),
+    ("status", {"status": 425}),
+    ("status", {"status": 429, "seconds": 1}),
+    ("status", {"status": 200}),
+    ("status", {"status": 207}),
+    ("html", {}),
+    ("drop", {}),
+    ("lost", {}),
+    ("malformed", {}),
+)
+
+
+@pytest.mark.parametrize(("kind", "more"), FAULTS)
+async def test_a_fifth_of_the_calls_fails_in_every_way_and_nobody_is_missed(kind, more):
+    desk = Desk()
+    emails = desk.add_people(2_000, apart=0.3)
+    desk.fault("contacts.list", kind, rate=0.2, **more)
+    records, _ = await read(desk, None, 50)
+    assert [record.key for record in records] == emails
+    assert 40 < desk.count("contacts.list") < 90
