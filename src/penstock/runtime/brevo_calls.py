@@ -221,13 +221,8 @@ class BrevoCaller:
         meter = self._meters[endpoint.family]
         failed = throttled = 0
         while True:
-            if at_once and (wait := meter.seconds_to_wait()) > PATIENCE_SECONDS:
-                raise ThrottledError(
-                    f"nothing is left of the account's limit for {endpoint.family}",
-                    code="brevo.throttled",
-                    retry_after=wait,
-                    where=operation,
-                )
+            if at_once:
+                _check_patience(meter, endpoint)
             await meter.enter(interactive=interactive)
             rate = None
             try:
@@ -269,6 +264,17 @@ class BrevoCaller:
                     raise
             await self.clock.sleep(self._wait_when_failed(count))
         raise AssertionError
+
+
+def _check_patience(meter: Meter, endpoint: Endpoint) -> None:
+    wait = meter.seconds_to_wait()
+    if wait > PATIENCE_SECONDS:
+        raise ThrottledError(
+            f"nothing is left of the account's limit for {endpoint.family}",
+            code="brevo.throttled",
+            retry_after=wait,
+            where=endpoint.path,
+        )
 
 
 def _may_repeat(endpoint: Endpoint, error: UnavailableError) -> bool:
