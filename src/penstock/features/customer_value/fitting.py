@@ -38,8 +38,8 @@ Likelihood = Callable[[Floats, Data], tuple[float, Floats]]
 
 SAMPLE = 6_000
 """Rows beyond which the neighbourhood is found on a sample."""
-FARTHEST = 14.0
-"""Logarithm of the largest parameter (1.2 million): beyond it the data do not hold the parameter at all."""
+FARTHEST = 9.9
+"""Logarithm of the largest parameter (20,000): beyond it customers are alike, and sums run out of digits."""
 _NEAR = 1e-9
 _LONGEST = 1.5
 _STEPS, _HALVINGS = 200, 12
@@ -75,7 +75,7 @@ def maximise(likelihood: Likelihood[Data], rows: Data, starts: Sequence[Sequence
     if small is not rows:
         best = search.refine(rows, best.theta, best.curvature)
     theta, curvature, value = best.theta, best.curvature, best.value
-    if not np.isfinite(value) or best.steepest > 1e-4:
+    if not np.isfinite(value) or best.steepest > (1e-4 if best.is_inside else 1e-2):
         raise InputError(
             "no parameters fit these orders: the likelihood has no finite optimum",
             code="prediction.no-optimum",
@@ -100,7 +100,12 @@ class _Place(NamedTuple):
     @property
     def is_sound(self) -> bool:
         """Whether it is the bottom of a valley, and not the edge of what is searched."""
-        return bool(np.abs(self.slope).max() < 1e-6 and np.abs(self.theta).max() < FARTHEST - 1)
+        return self.is_inside and bool(np.abs(self.slope).max() < 1e-6)
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether every parameter lies well within what is searched."""
+        return bool(np.abs(self.theta).max() < FARTHEST - 1)
 
 
 class _Search(Generic[Data]):
@@ -133,11 +138,14 @@ class _Search(Generic[Data]):
 
     def refine(self, rows: Data, theta: Floats, curvature: Floats) -> _Place:
         """Go on by Newton steps with a curvature that is corrected on the way (BFGS); stop where nothing is won."""
-        inverse = _invert(curvature)
+        held = np.zeros(len(theta), bool)
+        inverse = _invert(curvature, ~held)
         value, slope = self(theta, rows)
         for _ in range(_STEPS):
-            free = (np.abs(theta) < FARTHEST) | (theta * slope > 0)
-            step = -(inverse * free[:, None] * (slope * free)).sum(axis=1)
+            beyond = (np.abs(theta) >= FARTHEST) & (theta * slope < 0)
+            if (beyond != held).any():  # go along the edge, with the curvature that is left there
+                held, inverse = beyond, _invert(self.curvature(rows, theta), ~beyond)
+            step = -(inverse * slope).sum(axis=1)
             step *= min(1.0, _LONGEST / max(float(np.abs(step).max()), _LONGEST))
             for _ in range(_HALVINGS):
                 new = np.clip(theta + step, -FARTHEST, FARTHEST)
@@ -166,11 +174,12 @@ def _sample(rows: Data) -> Data:
     return rows.take(chosen, np.concatenate((rows.weight[heavy], rows.weight[light] * scale)))
 
 
-def _invert(curvature: Floats) -> Floats:
-    """Invert, with directions that are flat or bent the wrong way treated as gently bent."""
-    values, vectors = np.linalg.eigh(curvature)
-    values = np.maximum(np.abs(values), 1e-9)
-    return np.asarray((vectors / values) @ vectors.T)
+def _invert(curvature: Floats, free: npt.NDArray[np.bool_]) -> Floats:
+    """Invert among the free directions, with flat ones and ones bent the wrong way treated as gently bent."""
+    values, vectors = np.linalg.eigh(curvature[np.ix_(free, free)])
+    inverse = np.zeros_like(curvature)
+    inverse[np.ix_(free, free)] = (vectors / np.maximum(np.abs(values), 1e-9)) @ vectors.T
+    return inverse
 
 
 def _correct(inverse: Floats, step: Floats, change: Floats) -> Floats:
