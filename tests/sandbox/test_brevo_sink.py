@@ -334,6 +334,16 @@ async def test_the_list_of_our_own_is_opened_once(desk):
     assert list(desk.state.folders.values()).count("Penstock") == 1
 
 
+async def test_imports_go_on_when_somebody_deleted_their_list_and_folder(desk):
+    emails = desk.add_people(MANY)
+    await write(desk, [score(email, 0.1) for email in emails])
+    desk.state.drop_list(next(iter(desk.state.lists)))
+    del desk.state.folders[next(n for n, name in desk.state.folders.items() if name == "Penstock")]
+    assert set(states(await write(desk, [score(email, 0.2) for email in emails]))) == {"confirmed"}
+    assert desk.count("contacts.import", 202) == 2
+    assert [made.name for made in desk.state.lists.values()] == ["Penstock updates"]
+
+
 async def test_an_import_never_creates_a_contact_unless_told_to(desk):
     emails = [*desk.add_people(MANY), "ghost@example.com"]
     outcomes = await write(desk, [score(email) for email in emails])

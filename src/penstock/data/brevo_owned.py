@@ -29,8 +29,9 @@ class OwnedLists:
         self._numbers: dict[str, int] = {}
 
     async def open(self, name: str) -> int:
-        """Return the number of our list, which is made where it is missing."""
+        """Return the number of our list, which is made where it is missing, or was deleted in Brevo."""
         if name not in self._numbers:
+            await self._forget_deleted(name)
             folder = await self._open_folder()
             find = partial(self._find_list, folder, name)
 
@@ -41,6 +42,17 @@ class OwnedLists:
 
             self._numbers[name] = int(await self._effects.once("list", name, make, find))
         return self._numbers[name]
+
+    async def _forget_deleted(self, name: str) -> None:
+        known = await self._effects.get("list", name)
+        if known is None or known.state != "confirmed":
+            return
+        try:
+            await self._caller.call("lists.get", path={"id": known.receipt})
+        except RejectedError as error:
+            if error.code != "brevo.not-found":
+                raise
+            await self._effects.forget("list", name)
 
     async def find(self, name: str) -> int | None:
         """Return the number of our list as the ledger has it; None when it was never made."""
