@@ -219,6 +219,27 @@ async def test_nothing_is_compared_while_nothing_seems_to_be_missing_until_a_wee
     await people.do(work)
 
 
+async def test_results_of_events_stay_when_the_events_are_older_than_what_is_read(tmp_path: Path) -> None:
+    people = People(tmp_path, 1)
+    people.shop.flow["source"] = {"brevo": {"object": "events"}}
+    people.shop.flow["steps"] = [{"analyze-sentiment": {"text": "${{ record.event_properties.text }}"}}]
+    columns = {"score": "${{ sentiment.score }}"}
+    people.shop.flow["sink"] = {"files": {"path": "out.csv", "match": "${{ record.contact_id }}", "columns": columns}}
+
+    async def work(workspace: Any) -> None:
+        caller = workspace.vendors.open_brevo()
+        event = {"event_name": "feedback", "identifiers": {"contact_id": 1}, "event_properties": {"text": "Awful."}}
+        await caller.call("events.create", body=event)
+        people.clock.advance(60)
+        assert (await people.shop.run(workspace)).counts.judged == 1
+        for _ in range(2):
+            people.clock.advance(200 * DAY)
+            assert (await people.shop.run(workspace)).counts.judged == 0
+        assert await workspace.store.read("kept_keys", flow="feedback", after="", limit=5)
+
+    await people.do(work)
+
+
 async def test_an_objection_is_carried_out_although_the_contact_did_not_change(tmp_path: Path) -> None:
     people = People(tmp_path, consent={"objected": "clear"})
 

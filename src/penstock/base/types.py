@@ -141,6 +141,10 @@ class ChangingSource(Source, Protocol):
     def watermark_of(self, cursor: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return what `start_from` takes, from the last cursor of a drained scan; None for any other cursor."""
 
+    @property
+    def knows_gone(self) -> bool:
+        """Say whether a record that `all_keys` does not name is gone, not just old."""
+
     def all_keys(self) -> AsyncIterator[list[str]]:
         """Yield the keys of all records that are there now."""
 

@@ -86,6 +86,11 @@ class BrevoSource:
         """Say whether Brevo can tell what changed: then a later scan need not read everything."""
         return all(walk.changes for walk in self._walks)
 
+    @property
+    def knows_gone(self) -> bool:
+        """Say whether what is not there any more was deleted: events only leave the window that is read."""
+        return not any(walk.dates for walk in self._walks)
+
     def start_from(self, watermark: dict[str, Any]) -> None:
         """Read only what changed since the watermark of an earlier scan; see `watermark_of`."""
         self._start = read_place(watermark, self.describe())

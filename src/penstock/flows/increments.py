@@ -79,7 +79,7 @@ class Increments:
         before = await self._marks.find(name)
         total = await self._source.total()
         gone, compared = 0, before.reconciled_at if before is not None else now
-        if before is not None and self._must_compare(before, total, now):
+        if before is not None and self._source.knows_gone and self._must_compare(before, total, now):
             gone, compared = await self._close_gone(now), now
         await self._marks.save(name, Watermark(self._basis(), place, total, now, compared))
         await self._marks.forget_runs()
