@@ -9,7 +9,7 @@ import numpy as np
 
 from penstock.base.errors import InputError
 from penstock.features.customer_value.fitting import Fit
-from penstock.features.customer_value.rows import Floats, Rows
+from penstock.features.customer_value.rows import Floats, Rows, over_distinct
 
 
 class PurchaseModel(Protocol):
@@ -68,6 +68,16 @@ def discounted(model: PurchaseModel, rows: Rows, horizon: float | None, rate: fl
             hint="Set a horizon, for instance 52 weeks, or a yearly discount such as 0.1.",
         )
     end = horizon if horizon is not None else 36.0 / rate
+
+    def while_there(repeats: Floats, age: Floats) -> Floats:
+        """Work out what the last order does not change, for customers who are surely there or nearly so."""
+        late = Rows.of(repeats, np.where(repeats > 0, age, 0.0), age)
+        return _present(model, late, end, rate) / model.alive(late)
+
+    return model.alive(rows) * over_distinct(while_there, rows.repeats, rows.age)
+
+
+def _present(model: PurchaseModel, rows: Rows, end: float, rate: float) -> Floats:
     total = model.expected(rows, end) * np.exp(-rate * end)
     if rate == 0:
         return np.asarray(total)
