@@ -38,10 +38,15 @@ def inspect(store: duckdb.DuckDBPyConnection, columns: OrderColumns, rules: Orde
     mixed = len([name for name in currencies if name not in rules.rates]) > (0 if rules.rates else 1)
     counts = _count(store, today)
     repeated = _repeated(store) if counts["rows"] else 0
-    distinct = "DISTINCT" if repeated and rules.duplicates == "drop" else ""
+    rows = "seen"
+    if repeated and rules.duplicates == "drop":  # only rows that have a double are compared as a whole
+        rows = (
+            "(SELECT * FROM seen WHERE hash(seen) NOT IN (FROM doubles) UNION ALL "
+            "SELECT DISTINCT * FROM seen WHERE hash(seen) IN (FROM doubles))"
+        )
     zero = " AND value <> 0" if rules.zeros == "drop" and columns.value else ""
     store.execute(
-        f"CREATE VIEW orders AS SELECT customer, day, value * rate AS value FROM (SELECT {distinct} * FROM seen) "
+        f"CREATE VIEW orders AS SELECT customer, day, value * rate AS value FROM {rows} "
         f"WHERE customer IS NOT NULL AND day <= {today} AND value IS NOT NULL AND isfinite(value){zero}"
     )
     has_value = columns.value is not None and not mixed
@@ -118,9 +123,13 @@ def _count(store: duckdb.DuckDBPyConnection, today: int) -> dict[str, Any]:
 
 
 def _repeated(store: duckdb.DuckDBPyConnection) -> int:
-    """Return how many rows repeat another in every field that is read."""
+    """Return how many rows repeat another in every field that is read; the table `doubles` marks them."""
     marks = np.sort(store.execute("SELECT hash(seen) AS mark FROM seen").fetchnumpy()["mark"])
-    return int((marks[1:] == marks[:-1]).sum())
+    again = marks[1:][marks[1:] == marks[:-1]]
+    store.register("found", {"mark": np.unique(again)})
+    store.execute("CREATE TABLE doubles AS SELECT mark FROM found")
+    store.unregister("found")
+    return len(again)
 
 
 def _currencies(store: duckdb.DuckDBPyConnection, columns: OrderColumns) -> dict[str, int]:
