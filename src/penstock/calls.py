@@ -141,7 +141,7 @@ class Operations:
             responses=connection.speaks == "responses",
             strict=options.strict,
             instead_of="" if found is wished else wished.id,
-            writer=self._find_model("chat", None, connection) if kind == "transcription" else None,
+            writer=self._find_model("chat", None, connection) if kind in ("transcription", "image") else None,
         )
 
     async def _read(self, operation: Operation[Any, Any], values: Mapping[str, Any]) -> Any:

@@ -50,7 +50,7 @@ def prepare(input: Input, choice: ModelChoice) -> Ask:
     """Say what would be sent."""
     order = Order(input, choice, is_form=True)
     _set_fidelity(order, input)
-    tokens = count_tokens(input.text, choice.model.id)
+    tokens = count_tokens(order.body["prompt"], choice.model.id)
     field = "image[]" if len(input.images) > 1 else "image"
     files = [image.attach(field) for image in input.images]
     if input.mask is not None:

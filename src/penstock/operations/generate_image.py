@@ -27,7 +27,7 @@ async def run(asker: Asker, input: Input, choice: ModelChoice) -> Output:
 def prepare(input: Input, choice: ModelChoice) -> Ask:
     """Say what would be sent."""
     order = Order(input, choice)
-    tokens = count_tokens(input.text, choice.model.id)
+    tokens = count_tokens(order.body["prompt"], choice.model.id)
     return Ask(
         OPERATION.name,
         OPERATION.version,

@@ -1,16 +1,17 @@
-"""moderate: Look for harmful content in texts; free of charge.
+"""moderate: Look for harmful content in texts, or in a picture; free of charge.
 
-The Moderations endpoint: thirteen categories, each with a score.
+The Moderations endpoint: thirteen categories, each with a score; pictures count for six of them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.base.errors import OutputError
 from penstock.operations.declare import Asker, Fields, ModelChoice, Operation
+from penstock.operations.files import File, SeenFile, load_files
 from penstock.runtime.ask import Answer, Ask
 from penstock.vendor.tokens import count_tokens
 
@@ -18,8 +19,16 @@ from penstock.vendor.tokens import count_tokens
 class Input(Fields):
     """What to look at."""
 
-    texts: list[str] = Field(min_length=1, max_length=256)
+    texts: list[str] = Field(default=[], max_length=256)
     """The texts."""
+    image: SeenFile | None = None
+    """A picture, which is looked at together with the texts: png, jpg, webp or gif; path, URL, base64 or data URL."""
+
+    @model_validator(mode="after")
+    def _has_something(self) -> Input:
+        if not self.texts and self.image is None:
+            raise ValueError("texts: there is nothing to look at")
+        return self
 
 
 class Verdict(Fields):
@@ -37,7 +46,7 @@ class Output(Fields):
     """What was found."""
 
     verdicts: list[Verdict]
-    """One verdict a text, in order."""
+    """One verdict a text, in order; a single one where there is a picture."""
     model: str
     """The model that answered."""
 
@@ -50,7 +59,7 @@ async def run(asker: Asker, input: Input, choice: ModelChoice) -> Output:
 def prepare(input: Input, choice: ModelChoice) -> Ask:
     """Say what would be sent."""
     tokens = sum(count_tokens(text, choice.model.id) for text in input.texts)
-    body = {"model": choice.model.id, "input": input.texts}
+    body = {"model": choice.model.id, "input": input.texts if input.image is None else _list_parts(input, input.image)}
     return Ask(
         OPERATION.name,
         OPERATION.version,
@@ -63,10 +72,16 @@ def prepare(input: Input, choice: ModelChoice) -> Ask:
     )
 
 
+def _list_parts(input: Input, image: File) -> list[dict[str, Any]]:
+    shown = {"type": "image_url", "image_url": {"url": image.data_url()}}
+    return [*({"type": "text", "text": text} for text in input.texts), shown]
+
+
 def read(input: Input, answer: Answer) -> Output:
     """Read the verdicts; raises `OutputError`."""
     results = answer.content.get("results") if isinstance(answer.content, dict) else None
-    if not isinstance(results, list) or len(results) != len(input.texts):
+    wanted = len(input.texts) if input.image is None else 1
+    if not isinstance(results, list) or len(results) != wanted:
         raise OutputError("the answer does not have one verdict a text", code="output.shape")
     return Output(verdicts=[_read_verdict(result) for result in results], model=answer.model)
 
@@ -88,5 +103,6 @@ OPERATION = Operation(
     prepare=prepare,
     read=read,
     kind="moderation",
+    load=load_files,
     example={"texts": ["What a lovely day.", "I will hurt you."]},
 )

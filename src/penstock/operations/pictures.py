@@ -41,6 +41,8 @@ SOURCE_TOKENS = 6_500
 """What a picture to edit is taken to use as input, at most: some 6,200 at high fidelity."""
 _USUAL_SOURCE_TOKENS = 1_500
 """What it usually uses."""
+_STYLES = {"vivid": "Style: hyper-real and dramatic.", "natural": "Style: natural, not hyper-real."}
+"""What the styles of DALL-E 3 meant, in words."""
 _FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "gif": "image/gif", "svg": "image/svg+xml"}
 
 
@@ -63,6 +65,8 @@ class Look(Fields):
     """What is behind; transparent needs png or webp."""
     moderation: Literal["auto", "low"] = "auto"
     """How strictly the vendor judges what is asked for."""
+    style: Literal["", "vivid", "natural"] = ""
+    """How it looks, in the words of DALL-E 3, which no model takes any more: they are put into the text."""
 
 
 class Pictures(Fields):
@@ -92,6 +96,9 @@ class Order(Request):
         self.look = look
         if look.copies > 1:
             self.set("n", "copies", look.copies)
+        if look.style:
+            self.give_up("style", f"{look.style} was a setting of DALL-E 3", "it is said in words")
+            self.body["prompt"] = f"{look.text}\n\n{_STYLES[look.style]}"
         self._set_size()
         self._set_quality()
         self._set_format()

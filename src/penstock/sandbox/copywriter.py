@@ -1,4 +1,4 @@
-"""Campaign texts of the emulated OpenAI: variants for a brief and translated segments, from stock phrases.
+"""Campaign texts of the emulated OpenAI: variants for a brief, translated segments, pictures told, in stock phrases.
 
 They keep to what the instructions say in so many words (language, number, angles, placeholders, figures). Phrases in
 the brief ask for what a model does now and then: `[sandbox:sloppy]` spoils the second variant or segment until it is
@@ -28,6 +28,7 @@ _SEGMENTS = re.compile(r"\{\"segments\".*\}", re.DOTALL)
 
 
 class _Phrases(msgspec.Struct, frozen=True):
+    picture: str
     buttons: list[str]
     sentences: list[str]
     angles: dict[str, tuple[str, str]]
@@ -40,7 +41,7 @@ def _phrases() -> dict[str, _Phrases]:
 
 
 def write_copy(schema: dict[str, Any], prompt: Prompt) -> dict[str, Any] | None:
-    """Return campaign texts where the schema asks for `variants` or `segments`; None for every other schema."""
+    """Return campaign texts where the schema asks for `variants`, `segments` or `alt_texts`; None for any other."""
     fields = schema.get("properties") or {}
     orders = "\n".join(turn.text for turn in prompt.turns if turn.role == "system")
     found = _LANGUAGE.search(orders)
@@ -51,6 +52,8 @@ def write_copy(schema: dict[str, Any], prompt: Prompt) -> dict[str, Any] | None:
         return {"variants": _write_variants(fields["variants"], prompt, orders, phrases, faults)}
     if "segments" in fields and "text" in _item(fields["segments"]):
         return {"segments": _translate(prompt, phrases, faults)}
+    if "alt_texts" in fields:
+        return {"alt_texts": _describe(list(fields["alt_texts"].get("properties") or {}), faults)}
     return None
 
 
@@ -105,6 +108,14 @@ def _place_tags(one: dict[str, str], tags: list[str]) -> None:
     else:
         name = "subject" if "subject" in one else list(one)[-1]
         one[name] = f"{one[name]} {' '.join(tags)}"
+
+
+def _describe(languages: list[str], faults: dict[str, str]) -> dict[str, str]:
+    """Say of a picture what could be said of any, in each language."""
+    known = _phrases()
+    texts = {one: known.get(one.partition("-")[0].lower(), known["en"]).picture for one in languages}
+    spoilt = languages[1:2] if "sloppy" in faults and not faults["sloppy"] else languages
+    return {one: f"{text} 77 %" if "sloppy" in faults and one in spoilt else text for one, text in texts.items()}
 
 
 def _translate(prompt: Prompt, phrases: _Phrases, faults: dict[str, str]) -> list[dict[str, Any]]:

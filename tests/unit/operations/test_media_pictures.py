@@ -61,10 +61,19 @@ def test_every_wish_reaches_the_request() -> None:
     assert (ask.images, ask.warnings) == (3, ())
 
 
-@pytest.mark.parametrize("name", ["response_format", "style"])
-def test_what_these_models_never_take_is_no_input(name: str) -> None:
-    with pytest.raises(InputError, match=name):
-        draw(**{name: "vivid"})
+def test_what_these_models_never_take_is_no_input() -> None:
+    with pytest.raises(InputError, match="response_format"):
+        generate_image.OPERATION.parse({"text": "a", "response_format": "url"})
+
+
+def test_a_style_of_dall_e_is_said_in_words_and_refused_when_strict() -> None:
+    wish = generate_image.OPERATION.parse({"text": "a kettle", "style": "natural"})
+    ask = generate_image.prepare(wish, choose("gpt-image-2"))
+    assert "style" not in ask.body
+    assert ask.body["prompt"].startswith("a kettle\n\nStyle: natural")
+    assert ask.warnings == ("style: natural was a setting of DALL-E 3; it is said in words",)
+    with pytest.raises(InputError, match="style"):
+        generate_image.prepare(wish, choose("gpt-image-2", strict=True))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from penstock.runtime.vectors import Held
 from penstock.vendor.models import Model
 
 MODERATION_MODEL = "omni-moderation-latest"
-_NO_MODERATION = ("openai.model-not-found", "openai.deployment-missing", "openai.endpoint-missing")
+NO_MODERATION = ("openai.model-not-found", "openai.deployment-missing", "openai.endpoint-missing")
 """How another vendor's server says that it has no moderation."""
 NEEDS_APPROVAL: Literal["needs approval"] = "needs approval"
 """No text leaves this state here: a person approves it."""
@@ -270,7 +270,7 @@ async def _moderate(
         texts = moderate.Input(texts=[one.whole() for one in judged])
         verdicts = (await moderate.OPERATION.perform(recorder, texts, seen)).output.verdicts
     except PenstockError as error:
-        if not isinstance(error, (OutputError, RejectedError)) and error.code not in _NO_MODERATION:
+        if not isinstance(error, (OutputError, RejectedError)) and error.code not in NO_MODERATION:
             raise
         unknown = Check(name="moderation", verdict="unknown", found=error.message)
         return [one._replace(checks=(*one.checks, unknown)) for one in judged], []
