@@ -77,6 +77,8 @@ class Explained(msgspec.Struct, frozen=True):
     """Webhooks and replies that name the person."""
     feedback: int = 0
     """What the person said, where it came by itself."""
+    computed: int = 0
+    """Records that flows computed of the person, such as predictions."""
 
 
 class Forgotten(msgspec.Struct):
@@ -93,6 +95,7 @@ class Forgotten(msgspec.Struct):
     requests: int = 0
     cursors: int = 0
     feedback: int = 0
+    computed: int = 0
     under_way: int = 0
     compacted: bool = False
     """Whether the space was given back, so that no byte stays in the files."""
@@ -102,7 +105,19 @@ class Forgotten(msgspec.Struct):
         return Forgotten(self.contact, under_way=more.under_way, **sums)
 
 
-COUNTED = ("items", "answers", "writes", "letters", "lookups", "events", "messages", "requests", "cursors", "feedback")
+COUNTED = (
+    "items",
+    "answers",
+    "writes",
+    "letters",
+    "lookups",
+    "events",
+    "messages",
+    "requests",
+    "cursors",
+    "feedback",
+    "computed",
+)
 
 
 class Privacy:
@@ -148,6 +163,7 @@ class Privacy:
             events=len(traces.events),
             messages=len(traces.messages) + len(traces.replies),
             feedback=len(traces.feedback),
+            computed=len(traces.made),
         )
 
     async def forget(self, contact: str, *, compact: bool = True) -> Forgotten:
@@ -206,6 +222,7 @@ def _drop(tx: Tx, traces: Traces, at: float) -> Forgotten:
     tx.run_many("drop_lookup", traces.lookups)
     tx.run_many("drop_message", [{"id": number} for number in traces.messages])
     tx.run_many("drop_reply", traces.replies)
+    tx.run_many("drop_made_row", traces.made)
     tx.run_many("drop_feedback", [{"id": name} for name in traces.feedback])
     tx.run_many("drop_person", [{"person": mark} for mark in mark_people(tx, traces.identifiers())])
     tx.run_many("drop_cursor", [{"id": run} for run in traces.cursors])
@@ -222,5 +239,6 @@ def _drop(tx: Tx, traces: Traces, at: float) -> Forgotten:
         requests=len(lines) - batched,
         cursors=len(traces.cursors),
         feedback=len(traces.feedback),
+        computed=len(traces.made),
         under_way=traces.under_way + batched,
     )

@@ -65,12 +65,13 @@ class Traces:
         self.messages: list[int] = []
         self.replies: list[dict[str, str]] = []
         self.feedback: list[str] = []
+        self.made: list[dict[str, Any]] = []
         self.events: list[tuple[int, int]] = []
         self.under_way = 0
 
     def __bool__(self) -> bool:
         rows = (self.items, self.effects, self.letters, self.lookups, self.cursors, self.messages, self.replies)
-        return any(rows) or bool(self.events) or bool(self.feedback)
+        return any(rows) or bool(self.events) or bool(self.feedback) or bool(self.made)
 
     @property
     def answers(self) -> list[bytes]:
@@ -112,6 +113,9 @@ async def find_traces(store: Store, identifier: str) -> Traces:
     for name, contact, *texts in await store.read("feedback_like", contact=identifier, like=like):
         if contact == identifier or is_named(" ".join(texts)):
             traces.feedback.append(name)
+    keys_of_person = [*names, *(key for _, key in keys)]
+    rows = await store.look(lambda tx: tx.fetch_keys("made_rows_of", [key.lower() for key in keys_of_person]))
+    traces.made = [{"batch": batch, "number": number} for batch, number in rows]
     await _find_messages(store, traces, is_named)
     await _find_events(store, traces, is_named)
     return traces

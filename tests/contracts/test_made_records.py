@@ -13,6 +13,7 @@ from penstock.base.clock import ManualClock
 from penstock.base.errors import StoppedError
 from penstock.base.types import Record
 from penstock.flows.made import FREE, PIECE, MadeSource
+from penstock.privacy import Privacy
 from penstock.runtime.call import Estimate
 from penstock.runtime.store import Store
 from stores import KINDS, new_place
@@ -51,7 +52,7 @@ class Squares:
         for number in range(self.count):
             if number == self.cut_at:
                 raise StoppedError("the money is spent", code="budget.exceeded")
-            yield Record(f"n{number}", {"square": number * number}, f"number {number}")
+            yield Record(f"N{number}@Example.com", {"square": number * number}, f"number {number}")
 
     async def close(self) -> None:
         pass
@@ -74,7 +75,7 @@ async def test_records_are_made_once_for_the_same_inputs(store: Store) -> None:
     records = await read(again)
     assert maker.makings == 1
     assert [record.data["square"] for record in records] == [n * n for n in range(2 * PIECE + 5)]
-    assert (records[7].key, records[7].where) == ("n7", "number 7")
+    assert (records[7].key, records[7].where) == ("N7@Example.com", "number 7")
     assert (await again.count(), again.identity()) == (2 * PIECE + 5, source.identity())
 
 
@@ -119,3 +120,12 @@ async def test_nothing_made_is_no_record(store: Store) -> None:
     source = await open_source(store, Squares(0))
     await source.prepare("run")
     assert (await read(source), await source.count()) == ([], 0)
+
+
+async def test_what_was_computed_of_a_person_is_shown_and_forgotten(store: Store) -> None:
+    source = await open_source(store, Squares(5))
+    await source.prepare("run")
+    privacy = Privacy(store, store.clock)
+    assert (await privacy.explain("n3@example.com")).computed == 1
+    assert (await privacy.forget("n3@example.com", compact=False)).computed == 1
+    assert [record.data["square"] for record in await read(source, size=2)] == [0, 1, 4, 16]

@@ -36,7 +36,9 @@ def explain(given: Given, contact: str, as_json: bool) -> None:
         return
     if found.barred:
         render.show(f"{contact} is {found.barred}.")
-    if not (found.judged or found.written or found.failed or found.events or found.messages or found.feedback):
+    others = [("dead letters", found.failed), ("events", found.events), ("messages", found.messages)]
+    others += [("feedback", found.feedback), ("computed records", found.computed)]
+    if not (found.judged or found.written or any(count for _, count in others)):
         render.show("Nothing else is kept." if found.barred else "Nothing is kept.")
         return
     for judged in found.judged:
@@ -50,8 +52,6 @@ def explain(given: Given, contact: str, as_json: bool) -> None:
                 for one in found.written
             ],
         )  # fmt: skip
-    others = [("dead letters", found.failed), ("events", found.events), ("messages", found.messages)]
-    others.append(("feedback", found.feedback))
     render.show_facts([(name, f"{count:,}") for name, count in others if count])
 
 

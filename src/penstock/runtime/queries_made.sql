@@ -19,5 +19,8 @@ delete from made where flow = :flow and batch <> :batch;
 -- name: finish_made
 insert into made (batch, flow, count, at) values (:batch, :flow, :count, :at);
 
--- name: forget_made_rows
-delete from made_rows where key = :key;
+-- name: made_rows_of
+select batch, number from made_rows where lower(key) in (:keys);
+
+-- name: drop_made_row
+delete from made_rows where batch = :batch and number = :number;
