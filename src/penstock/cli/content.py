@@ -1,8 +1,9 @@
-"""`penstock content`: write and translate campaign texts from a brief in a file, and learn from results."""
+"""`penstock content`: write campaign texts and pictures from a brief, decide about them, and learn from results."""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ import msgspec
 from penstock.base.errors import InputError
 from penstock.calls import CallOptions
 from penstock.cli import render
+from penstock.cli.content_pieces import approve, list_, reject
 from penstock.cli.main import Given, common, run_async
+from penstock.content import Content
 from penstock.features.writing.files import BriefFile, read_brief
 from penstock.features.writing.results import (
+    LEAST_DELIVERED,
     AngleResult,
+    Evidence,
     Outcome,
-    order_angles,
     read_results,
     remember_results,
-    remember_written,
 )
 from penstock.features.writing.sample import weigh_test
 from penstock.operations.result import Result
@@ -29,39 +32,53 @@ from penstock.workspace import Workspace
 
 @click.group()
 def content() -> None:
-    """Write and translate campaign texts; learn from results."""
+    """Write campaign texts and pictures, decide about them, learn from results."""
+
+
+content.add_command(list_)
+content.add_command(approve)
+content.add_command(reject)
 
 
 @content.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--model", help="Model instead of the one that the brief or the settings name.")
+@click.option("--model", help="Model of the texts, instead of the one that the brief or the settings name.")
 @click.option("--budget", type=float, metavar="DOLLARS", help="Most that this may cost.")
 @click.option("--fresh", is_flag=True, help="Buy new answers even if some are held.")
-@click.option("--save", type=click.Path(path_type=Path, file_okay=False), help="Folder for the texts as files.")
+@click.option(
+    "--save", type=click.Path(path_type=Path, file_okay=False), help="Folder for texts and pictures as files."
+)
+@click.option("--dry-run", is_flag=True, help="Say what it costs and what is known; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @common
 @click.pass_obj
 def write(
-    given: Given, file: Path, model: str | None, budget: float | None, fresh: bool, save: Path | None, as_json: bool
+    given: Given,
+    file: Path,
+    model: str | None,
+    budget: float | None,
+    fresh: bool,
+    save: Path | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Write the texts that the brief in FILE asks for. Nothing is sent to anybody: a person approves."""
+    """Write the texts that the brief in FILE asks for, and its picture. Nobody gets them: a person approves."""
     brief = read_brief(file)
     _show_trial(brief)
+    options = CallOptions(model=model, budget=budget, fresh=fresh)
 
-    async def work() -> Result:
+    async def work() -> Result | None:
         async with Workspace.open(given.folder, overrides=given.overrides, command="content") as workspace:
-            values = dict(brief.values)
-            if not values.get("angles") and "offer" in values:
-                values["angles"] = order_angles(await read_results(workspace.store))
-            options = CallOptions(model=model or brief.model, budget=budget, fresh=fresh)
-            result = await workspace.operations.call(brief.operation, values, options)
-            await remember_written(workspace.store, workspace.clock, _subjects(result.output))
-            return result
+            desk = Content(workspace.operations, workspace.store, workspace.clock)
+            _show_evidence(brief, await desk.weigh(brief))
+            if brief.operation != "translate-template":
+                render.note(desk.estimate(brief, options).describe())
+            return None if dry_run else await desk.write(brief, options, save)
 
     result = run_async(work)
-    if save is not None:
-        _save(result.output, save, brief.campaign)
-    if as_json:
+    if result is None:
+        render.note("Nothing was sent.")
+    elif as_json:
         render.show_json(result)
     else:
         _show(result)
@@ -75,43 +92,16 @@ def _show_trial(brief: BriefFile) -> None:
         render.note(weigh_test(variants, recipients, rate).says)
 
 
-def _subjects(output: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what results are found by: the subject, or what stands on the button."""
-    variants = [one for one in output.get("variants", ()) if one.get("angle")]
-    return [(str(one.get("subject") or one.get("button")), one["language"], one["angle"]) for one in variants]
-
-
-def _save(output: dict[str, Any], folder: Path, campaign: dict[str, Any]) -> None:
-    """Write each text into a file of its own, with a campaign file per language; files of before are written over."""
-    folder.mkdir(parents=True, exist_ok=True)
-    by_language: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for number, one in enumerate(output.get("variants", ()), 1):
-        name = f"{number}-{one['language']}"
-        by_language.setdefault(one["language"], []).append((name, one))
-        (folder / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(one), indent=2))
-        for kind, suffix in (("html", "html"), ("text", "txt")):
-            if one.get(kind):
-                (folder / f"{name}.{suffix}").write_text(one[kind], encoding="utf-8")
-    for one in output.get("translations", ()):
-        (folder / f"{one['language']}.html").write_text(one["template"], encoding="utf-8")
-    for language, named in by_language.items():
-        if campaign and named[0][1].get("html"):
-            _write_campaign(folder / f"campaign-{language}.yaml", language, named, campaign, str(output["model"]))
-
-
-def _write_campaign(
-    path: Path, language: str, named: list[tuple[str, dict[str, Any]]], campaign: dict[str, Any], model: str
-) -> None:
-    """Write what `penstock campaigns draft` reads: the first mail, and for an A/B test two subjects."""
-    from ruamel.yaml import YAML
-
-    file, first = named[0]
-    subjects = [one["subject"] for _, one in named[:2]]
-    said: dict[str, Any] = {**campaign, "name": f"{campaign.get('name', 'campaign')}-{language}"}
-    said |= {"subjects": subjects} if len(subjects) == 2 else {"subject": subjects[0]}
-    said |= {"preview-text": first["preview_text"], "html": f"{file}.html", "assisted-by": model}
-    with path.open("w", encoding="utf-8") as stream:
-        YAML().dump(said, stream)
+def _show_evidence(brief: BriefFile, evidence: Evidence) -> None:
+    """Say what the order of angles rests on."""
+    if "offer" not in brief.values or brief.values.get("angles"):
+        return
+    if not evidence.says:
+        render.note(
+            f"evidence: none; two angles need {LEAST_DELIVERED:,} delivered mails each, until then the usual order"
+        )
+    for said in evidence.says:
+        render.note(f"evidence: {said}")
 
 
 def _show(result: Result) -> None:
@@ -120,16 +110,27 @@ def _show(result: Result) -> None:
         render.show(f"{one['language']} · {one.get('angle') or 'translated'}")
         shown = ("subject", "preview_text", "headline", "body", "button")
         facts = [(name, one[name]) for name in shown if one.get(name)]
-        notes = [f"{check['name']}: {check['found']}" for check in one["checks"] if check["verdict"] == "warning"]
-        render.show_facts([*facts, *(("warning", note) for note in notes)])
+        render.show_facts([*facts, *(("warning", note) for note in _warn(one))])
     for one in output.get("rejected", ()):
         render.note(f"refused ({one['language']}, {one['angle']}): {one['why']}")
     for one in output.get("problems", ()):
         render.note(f"nothing in {one['language']}: {one['message']}")
     for warning in result.warnings:
         render.note(f"warning: {warning}")
+    for one in output["visuals"]:
+        render.show(f"{one['file']} · {one['width']} × {one['height']}, shown {one['shown']} points wide")
+        alts = [(f"alt {language}", text) for language, text in one["alt"].items()]
+        render.show_facts([*alts, ("origin", one["origin"]), *(("warning", note) for note in _warn(one))])
+    if result.output["pieces"]:
+        states = Counter(one["state"] for one in result.output["pieces"])
+        waiting = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        render.note(f"pieces: {waiting}; `penstock content list` shows them, approve and reject decide")
     cost = "unknown" if result.cost_dollars is None else f"${result.cost_dollars:.6f}"
     render.note(f"{output['state']} · {output['model'] or 'no call'} · {cost}")
+
+
+def _warn(one: dict[str, Any]) -> list[str]:
+    return [f"{check['name']}: {check['found']}" for check in one["checks"] if check["verdict"] == "warning"]
 
 
 @content.command()

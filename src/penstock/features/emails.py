@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from penstock.features.writing.brief import Brief
 from penstock.features.writing.checks import Check, check_tags
-from penstock.features.writing.layout import SLOTS, USUAL, fill, render, to_plain
+from penstock.features.writing.layout import SLOTS, USUAL, Shown, fill, render, to_plain
 from penstock.features.writing.orders import VERSION, Craft, write_ask
 from penstock.features.writing.variants import NEEDS_APPROVAL, Rejected, Unwritten, read_drafts, write
 from penstock.operations.declare import Asker, Done, Fields, ModelChoice, Operation
@@ -27,6 +27,17 @@ MOST_BYTES = 102_000
 """Size from which one large mailbox cuts mails off (Gmail clips at about 102 kB)."""
 
 
+class Image(Fields):
+    """A picture that is there already, such as one of `make-visual`."""
+
+    address: str = Field(min_length=1, max_length=2000, pattern=r"^(https://[^\s<>\"']+|[^:<>\"'{}]+)$")
+    """An https address, or the name of a file beside the mail, which `campaigns draft` puts into Brevo's gallery."""
+    alt: dict[str, str] = Field(default={}, max_length=30)
+    """What it says to those who do not see it, by language."""
+    width: int = Field(default=600, ge=1, le=600)
+    """How wide the mail shows it, in points."""
+
+
 class Input(Brief):
     """What is to be written, for whom, and into which layout."""
 
@@ -34,6 +45,8 @@ class Input(Brief):
     """Where the button leads: an address with https, or a template tag. Without it the usual layout has no target."""
     layout: str = Field(default="", max_length=500_000)
     """MJML or HTML with slots such as `[[body]]`; empty takes the usual layout."""
+    picture: Image | None = None
+    """A picture for the slot `[[picture]]` of the layout: `address`, `alt` by language, `width`."""
     max_characters: int | None = Field(default=60, ge=10, le=300)
     """Longest subject, in characters."""
     max_words: int = Field(default=150, ge=20, le=1000)
@@ -105,9 +118,15 @@ async def run(asker: Asker, input: Input, choice: ModelChoice) -> Output:
 
 def _finish(input: Input, language: str, texts: Mapping[str, str]) -> tuple[Mapping[str, str], list[Check]]:
     """Put the texts into the layout, and check what became of it."""
-    html = render(fill(input.layout or USUAL, {**texts, "link": input.url or "{{ mirror }}"}, language))
+    parts = {**texts, "link": input.url or "{{ mirror }}"}
+    html = render(fill(input.layout or USUAL, parts, language, _show(input, language)))
     text = to_plain(html)
     return {"html": html, "text": text}, check_mail(html, text, input.attributes)
+
+
+def _show(input: Input, language: str) -> Shown | None:
+    image = input.picture
+    return None if image is None else Shown(image.address, image.alt.get(language, ""), image.width)
 
 
 def check_mail(html: str, text: str, attributes: list[str]) -> list[Check]:
@@ -166,7 +185,8 @@ def read(input: Input, answer: Answer) -> Output:
 async def work(asker: Asker, input: Input, choice: ModelChoice) -> Done[Output]:
     """Write every language: a call each, one repair, and a free call of the moderation."""
     # what is wrong with the layout, and a missing extra, is known before anything is paid for
-    render(fill(input.layout or USUAL, dict.fromkeys(CRAFT.parts, "x") | {"link": "https://example.com"}))
+    parts = dict.fromkeys(CRAFT.parts, "x") | {"link": "https://example.com"}
+    render(fill(input.layout or USUAL, parts, picture=_show(input, "")))
     written = await write(asker, input, choice, CRAFT)
     output = Output(
         variants=[

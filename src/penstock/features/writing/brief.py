@@ -60,6 +60,8 @@ class Brief(Fields):
     """Words and phrases that must not occur."""
     angles: list[Angle] = Field(default=[], max_length=10)
     """From which sides to look at it, best first; empty takes the usual ones."""
+    evidence: list[Words] = Field(default=[], max_length=20)
+    """What former mailings showed, as sentences; the writer is told, and none of it may be repeated."""
     variants: int = Field(default=3, ge=1, le=10)
     """How many to write, each from another angle."""
     voice: Voice = Voice()
@@ -109,6 +111,7 @@ class Brief(Fields):
             "offer": _keep_out(self.offer, known),
             "readers": minimise(self.readers, known),
             "facts": [_keep_out(fact, known) for fact in self.facts],
+            "former_results": self.evidence,
         }
         return {name: part for name, part in parts.items() if part}
 

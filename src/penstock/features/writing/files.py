@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from penstock.base.document import Kind, read_document
+from penstock.base.document import Document, Kind, read_document
 from penstock.base.errors import FlowError
 from penstock.operations.catalogue import find_operation
 
@@ -30,13 +30,16 @@ _TEMPLATES = Kind(
 class BriefFile(NamedTuple):
     """A brief that was read: which operation, its input, and the model that its template names (or nothing).
 
-    `campaign` is what a campaign file needs beside the texts, such as sender and recipients; empty without a wish.
+    `campaign` is what a campaign file needs beside the texts, such as sender and recipients; `visual` is the input of
+    `make-visual` and `visual_model` its model. Both are empty without a wish.
     """
 
     operation: str
     values: dict[str, Any]
     model: str | None
     campaign: dict[str, Any]
+    visual: dict[str, Any]
+    visual_model: str | None
 
 
 class TextTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +77,7 @@ def read_brief(path: Path) -> BriefFile:
             where=document.place(("campaign",)),
             hint=f"See {EXAMPLE}.",
         )
+    visual = _read_visual(document, values.pop("visual", None), operation, values)
     style, templates = values.pop("style", None), values.pop("templates", None)
     if style is not None:
         template = read_template(path.parent / str(templates or "templates.yaml"), str(style))
@@ -86,9 +90,35 @@ def read_brief(path: Path) -> BriefFile:
             f"{operation} takes no {unknown!r}",
             code="content.field",
             where=document.place((unknown,)),
-            hint=f"It takes: {', '.join(known)}; and the file itself operation, model, style, templates and campaign.",
+            hint=f"It takes: {', '.join(known)}; and the file itself operation, model, style, templates, campaign "
+            "and visual.",
         )
-    return BriefFile(operation, values, model, campaign)
+    visual_model = visual.pop("model", None)
+    return BriefFile(operation, values, model, campaign, visual, visual_model)
+
+
+def _read_visual(document: Document, given: Any, operation: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the input of the picture: its part of the brief, with offer, readers and languages of the mail."""
+    if given is None:
+        return {}
+    known = find_operation("make-visual").input.model_fields
+    unknown = next((name for name in given if name not in (*known, "model")), None) if isinstance(given, dict) else ""
+    if unknown is not None or operation != "write-email":
+        raise FlowError(
+            f"make-visual takes no {unknown!r}" if unknown else "visual is a mapping, in the brief of write-email",
+            code="content.field",
+            where=document.place(("visual", unknown) if unknown else ("visual",)),
+            hint=f"It takes: model, {', '.join(known)}.",
+        )
+    if "[[picture]]" not in str(values.get("layout") or "[[picture]]"):
+        raise FlowError(
+            "the layout has no place for the picture",
+            code="content.slot",
+            where=document.place(("layout",)),
+            hint="Put [[picture]] where it goes: between the elements of an mj-column, or anywhere in HTML.",
+        )
+    shared = ("offer", "readers", "languages", "forbidden", "moderation")
+    return {**{name: values[name] for name in shared if name in values}, **given}
 
 
 def read_template(path: Path, name: str) -> TextTemplate:

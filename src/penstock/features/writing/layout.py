@@ -8,13 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from html import escape, unescape
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.base.errors import InputError, SettingsError
 from penstock.features.writing.guard import Guarded
 from penstock.vendor.brevo_template import read_tags
 
-SLOTS = ("subject", "preview_text", "headline", "body", "button", "link", "language", "mirror", "unsubscribe")
+SLOTS = (
+    "subject",
+    "preview_text",
+    "headline",
+    "picture",
+    "body",
+    "button",
+    "link",
+    "language",
+    "mirror",
+    "unsubscribe",
+)
 """Where the parts of a mail go: `[[body]]` and so on."""
 
 USUAL = """\
@@ -27,6 +38,7 @@ USUAL = """\
   <mj-body background-color="#f4f4f5">
     <mj-section background-color="#ffffff" padding="32px 24px">
       <mj-column>
+        [[picture]]
         <mj-text font-size="24px" line-height="32px" font-weight="bold">[[headline]]</mj-text>
         <mj-text font-size="16px" line-height="24px">[[body]]</mj-text>
         <mj-button href="[[link]]" background-color="#1d4ed8" font-size="16px">[[button]]</mj-button>
@@ -64,12 +76,30 @@ _BLOCK_END = re.compile(r"<br\s*/?>|</(?:p|div|tr|li|h[1-6]|table|ul|ol|blockquo
 _ANY = re.compile(r"<[A-Za-z/!?](?:\"[^\"]*\"|'[^']*'|[^'\">])*>", re.DOTALL)
 
 
-def fill(layout: str, parts: Mapping[str, str], language: str = "en") -> str:
-    """Put the parts into a layout, escaped, their tags untouched; raises `InputError` for an unknown slot."""
+class Shown(NamedTuple):
+    """A picture as a mail shows it: its address, what it says to those who do not see it, and its width in points."""
+
+    address: str
+    alt: str
+    width: int
+
+
+def fill(layout: str, parts: Mapping[str, str], language: str = "en", picture: Shown | None = None) -> str:
+    """Put the parts into a layout, escaped, their tags untouched.
+
+    Raises `InputError` for a slot that nothing goes into, and for a picture that has none.
+    """
+    if picture is not None and "[[picture]]" not in layout:
+        raise InputError(
+            "the layout has no place for the picture",
+            code="content.slot",
+            hint="Put [[picture]] where it goes: between the elements of an mj-column, or anywhere in HTML.",
+        )
     mirror, unsubscribe = _FOOTER.get(language.partition("-")[0].lower(), _FOOTER["en"])
     own = {"mirror": mirror, "unsubscribe": unsubscribe, "language": language}
     values = {name: escape_text(text) for name, text in {**parts, **own}.items()}
     values["body"] = write_paragraphs(parts.get("body", ""))
+    values["picture"] = _write_picture(picture, is_mjml(layout)) if picture else ""
 
     def take(slot: re.Match[str]) -> str:
         if slot[1] not in values:
@@ -81,6 +111,15 @@ def fill(layout: str, parts: Mapping[str, str], language: str = "en") -> str:
         return values[slot[1]]
 
     return _SLOT.sub(take, layout)
+
+
+def _write_picture(picture: Shown, is_mjml: bool) -> str:
+    """Write a picture that shrinks with a narrow screen and is never shown larger than it is."""
+    address, alt, width = escape(picture.address), escape_text(picture.alt), picture.width
+    if is_mjml:
+        return f'<mj-image src="{address}" alt="{alt}" width="{width}px" padding="0 0 24px" />'
+    style = f"display:block;width:100%;max-width:{width}px;height:auto;border:0"
+    return f'<img src="{address}" alt="{alt}" width="{width}" style="{style}" />'
 
 
 def escape_text(text: str) -> str:
