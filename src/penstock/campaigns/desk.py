@@ -26,6 +26,7 @@ from penstock.campaigns.judge import (
 )
 from penstock.campaigns.kept import Drafted, KeptCampaigns, Listed, Results, Review
 from penstock.campaigns.pictures import make_publish
+from penstock.campaigns.pieces import HeldPieces
 from penstock.campaigns.proof import compare
 from penstock.data.brevo_campaign_file import CampaignFile
 from penstock.data.brevo_campaigns import (
@@ -86,6 +87,7 @@ class Campaigns:
         self._templates = BrevoTemplates(caller, account, effects)
         self._gallery = Gallery(caller, effects, publish)
         self._kept = KeptCampaigns(store, account.id)
+        self._pieces = HeldPieces(store, clock, account.id)
         self._barred = Barred(store)
         self._local = local
 
@@ -96,7 +98,8 @@ class Campaigns:
             fit_picture(content, name)
             return _PLACE
 
-        return await self._check_content(await self._with_pictures(file, host))
+        findings = await self._check_content(await self._with_pictures(file, host))
+        return [*findings, *await self._pieces.check(file)]
 
     async def draft(self, file: CampaignFile, *, replace: bool = False) -> Drafted:
         """Make the draft or template of a file, or bring the one of that name up to date; `failed` writes nothing.
@@ -112,6 +115,7 @@ class Campaigns:
         if file.kind == "template":
             return await self._draft_template(campaign, findings)
         number, done = await self._draft(campaign, replace)
+        await self._pieces.link(number, file)
         return Drafted("campaign", number, name, done, findings)
 
     async def _draft_template(self, template: Campaign, findings: list[Finding]) -> Drafted:
@@ -221,6 +225,7 @@ class Campaigns:
             await check_sender(self._caller, str(shown.sender.get("email") or ""), shown.sender.get("id")),
             check_recipients(shown, headcount),
             *check_test(shown, headcount),
+            *await self._pieces.check_kept(shown.id),
             *(await check_credit(self._caller, headcount) if shown.status in OPEN_STATES else []),
         ]
 
@@ -242,6 +247,7 @@ class Campaigns:
             raise checks_failed(review)
         at = self._clock.now()
         await self._kept.approve(review, by, at)
+        await self._pieces.approve(review.number, by)
         return msgspec.structs.replace(review, state="approved", approved_by=by, approved_at=at)
 
     async def send(self, which: str, *, confirm_id: int, confirm_recipients: int) -> Review:

@@ -32,7 +32,7 @@ def read(content: bytes):
 @pytest.mark.parametrize(("kind", "ending"), [("PNG", "png"), ("JPEG", "jpg"), ("GIF", "gif"), ("BMP", "bmp")])
 def test_what_fits_already_is_not_touched(kind, ending):
     content = save(noise(40, 30), kind)
-    assert fit_picture(content) == (content, ending, True)
+    assert fit_picture(content)[:3] == (content, ending, True)
 
 
 def test_a_large_picture_becomes_a_small_one_that_still_says_where_it_comes_from():
