@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from penstock.base.errors import FlowError, InputError, MappingError, SettingsError
 from penstock.base.types import Sink, SnapshotSink, Source
@@ -15,6 +16,9 @@ from penstock.flows.sinking import wish_of
 from penstock.runtime.effects import Effects
 from penstock.runtime.store import Store
 from penstock.vendors import Vendors
+
+if TYPE_CHECKING:
+    from penstock.flows.predicting import PredictionMaker
 
 
 async def fill_sandbox(account: Any, flow: Flow, source: Source) -> None:
@@ -39,22 +43,48 @@ async def open_source(
 ) -> Source:
     """Open a source; a wrong option is a `FlowError` at its place in the file."""
     try:
-        return await _build_source(vendors, store, flow, kind, options)
+        if kind == "predictions":
+            return await _open_predictions(vendors, store, flow, options, *path)
+        return await _build_source(vendors, store, flow.folder, kind, options)
     except InputError as error:
         raise FlowError(
             error.message, code=error.code, hint=error.hint, where=flow.document.place((*path, kind))
         ) from error
 
 
-async def _build_source(vendors: Vendors, store: Store, flow: Flow, kind: str, options: Mapping[str, Any]) -> Source:
+async def _open_predictions(
+    vendors: Vendors, store: Store, flow: Flow, options: Mapping[str, Any], *path: str
+) -> Source:
+    from penstock.flows.made import MadeSource
+
+    place = "/".join(path)
+    name = flow.name if place == "source" else f"{flow.name}/{place}"
+    maker = open_forecaster(vendors, store, name, flow.folder, options)
+    return await MadeSource.open(store, vendors.clock, flow.name, place, maker)
+
+
+def open_forecaster(
+    vendors: Vendors, store: Store, name: str, folder: Path, options: Mapping[str, Any]
+) -> PredictionMaker:
+    """Return what makes predictions by these options; what it makes is kept as `name` for the next run."""
+    from penstock.features.customer_value.wishes import read_wishes
+    from penstock.flows.predicting import PredictionMaker
+
+    async def open_orders(kind: str, given: Mapping[str, Any]) -> Source:
+        return await _build_source(vendors, store, folder, kind, given)
+
+    return PredictionMaker(store, vendors.clock, name, read_wishes(options), folder, open_orders)
+
+
+async def _build_source(vendors: Vendors, store: Store, folder: Path, kind: str, options: Mapping[str, Any]) -> Source:
     if kind == "files":
         from penstock.data.files import files_source
 
-        return files_source(options, flow.folder)
+        return files_source(options, folder)
     if kind == "sql":
         from penstock.data.sql import sql_source
 
-        return sql_source(_with_environment(vendors, options), flow.folder)
+        return sql_source(_with_environment(vendors, options), folder)
     if kind == "trends":
         from penstock.flows.trending import TrendSource
 
@@ -105,10 +135,15 @@ async def open_sink(vendors: Vendors, flow: Flow, target: Target, store: Store) 
         caller,
         account,
         Effects(store, vendors.clock, f"brevo:{account.id}"),
-        create_contacts=part.create_contacts,
+        create_contacts=part.create_contacts and not _is_read_from(flow, part.connection),
         wishes={name: Wish(*wish_of(given)) for name, given in part.attributes.items()},
         lists={name: wish_of(given)[1] for name, given in part.lists.items()},
     )
+
+
+def _is_read_from(flow: Flow, connection: str) -> bool:
+    """Tell whether the records come from the same account: whoever is missing there was deleted meanwhile."""
+    return flow.source_kind == "brevo" and str(flow.source_options.get("connection") or "brevo") == connection
 
 
 def _with_environment(vendors: Vendors, options: Mapping[str, Any]) -> dict[str, Any]:

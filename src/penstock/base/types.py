@@ -157,7 +157,8 @@ class Change(msgspec.Struct, frozen=True):
 
     `id` is the stable id of the effect (the same after a crash); `kind` is the sink's
     own word for it (`row`, `attributes`, `event`); `match` identifies the target.
-    `is_first` says that nothing was ever sent to it, so that nothing of ours has to be taken back.
+    `is_first` says that nothing was ever sent to it, so that nothing of ours has to be taken back; `is_known` that
+    the target was there before: when it is there no more, somebody deleted it, and it must not be created again.
     """
 
     id: str
@@ -165,6 +166,7 @@ class Change(msgspec.Struct, frozen=True):
     match: dict[str, Any]
     fields: dict[str, Any]
     is_first: bool = False
+    is_known: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True):

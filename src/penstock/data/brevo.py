@@ -7,7 +7,7 @@ Blocklist flags are never read into a write: there is no way to resubscribe anyb
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.base.errors import PenstockError, ThrottledError, UnavailableError
 from penstock.base.types import Change, Finding, Outcome, Problem, Record
@@ -28,7 +28,7 @@ from penstock.data.brevo_owned import OwnedLists
 from penstock.data.brevo_processes import Processes
 from penstock.data.brevo_schema import Attribute, Wish, encode, holds
 from penstock.data.brevo_shop import ShopWriter
-from penstock.data.brevo_targets import NO_SUCH_CONTACT, Row, Target, find_target, get_contacts
+from penstock.data.brevo_targets import DELETED, NO_SUCH_CONTACT, Row, Target, find_target, get_contacts
 from penstock.data.brevo_updates import ContactWriter
 from penstock.runtime.brevo_calls import BrevoCaller
 from penstock.runtime.effects import Effects
@@ -36,6 +36,13 @@ from penstock.runtime.effects import Effects
 __all__ = ["Account", "BrevoContacts", "BrevoSink", "Wish", "read_account"]
 
 KINDS = ("product", "order", "event", "attributes", "list")
+
+
+class _Writers(NamedTuple):
+    contacts: ContactWriter
+    members: ListWriter
+    events: EventWriter
+    shop: ShopWriter
 
 
 class BrevoSink:
@@ -67,12 +74,22 @@ class BrevoSink:
         self._processes = Processes(caller, effects)
         self._schema = Schema(caller, effects, wishes or {})
         self._people = People(caller)
-        self._contacts = ContactWriter(
-            caller, self._owned, self._processes, self._people, create_contacts=create_contacts
+        self._families = families
+        self._writers = {create: self._make_writers(create=create) for create in {False, create_contacts}}
+
+    def _make_writers(self, *, create: bool) -> _Writers:
+        caller, people = self._caller, self._people
+        return _Writers(
+            ContactWriter(caller, self._owned, self._processes, people, create_contacts=create),
+            ListWriter(caller, self._owned, self._families, create_contacts=create),
+            EventWriter(caller, people, create_contacts=create),
+            ShopWriter(caller, self._processes, people, create_contacts=create),
         )
-        self._members = ListWriter(caller, self._owned, families, create_contacts=create_contacts)
-        self._events = EventWriter(caller, self._people, create_contacts=create_contacts)
-        self._shop = ShopWriter(caller, self._processes, self._people, create_contacts=create_contacts)
+
+    @property
+    def creates_contacts(self) -> bool:
+        """Whether contacts that were never there are created."""
+        return self._create
 
     def describe(self) -> str:
         return "Brevo" + (f" account {self._account.name}" if self._account.name else "")
@@ -91,7 +108,7 @@ class BrevoSink:
         findings += await self._owned.check(self._lists) if self._lists else []
         for kind in ("order", "product"):
             names = [name.partition(".")[2] for name in fields if name.startswith(f"{kind}.")]
-            findings += await self._shop.check(kind, names) if names else []
+            findings += await self._writers[False].shop.check(kind, names) if names else []
         return findings
 
     async def create_missing(self, fields: dict[str, str]) -> list[str]:
@@ -119,24 +136,38 @@ class BrevoSink:
                 done[index] = Outcome("rejected", _unknown_kind(change.kind))
             elif stopped is not None:
                 done.setdefault(index, Outcome("later", Problem.from_error(stopped)))
-        return [done[index] for index in range(len(changes))]
+        return [self._explain(change, done[index]) for index, change in enumerate(changes)]
+
+    def _may_create(self, change: Change) -> bool:
+        return self._create and not change.is_known
+
+    def _explain(self, change: Change, outcome: Outcome) -> Outcome:
+        """Tell a contact that was deleted from one that never was."""
+        was_deleted = self._create and change.is_known and outcome.problem is NO_SUCH_CONTACT
+        return Outcome(outcome.state, DELETED, outcome.receipt) if was_deleted else outcome
 
     async def _write_all(self, items: Sequence[Item], done: dict[int, Outcome]) -> None:
         await self._processes.settle()
+        for create, writers in self._writers.items():
+            part = [item for item in items if self._may_create(item[1]) == create]
+            if part:
+                await self._write_part(writers, part, done)
+
+    async def _write_part(self, writers: _Writers, items: Sequence[Item], done: dict[int, Outcome]) -> None:
         things = _of(items, "order", "product")
         if things:
-            await self._shop.write(things, done)
+            await writers.shop.write(things, done)
         events = _of(items, "event")
         if events:
-            await self._events.write(events, done)
+            await writers.events.write(events, done)
         updates = _of(items, "attributes")
         if updates:
             await self._schema.register_options([change for _, change in updates])
             rows = await self._prepare(updates, done)
-            await self._contacts.write(rows, done, await self._schema.read())
+            await writers.contacts.write(rows, done, await self._schema.read())
         moves = _of(items, "list")
         if moves:
-            await self._members.write(moves, done)
+            await writers.members.write(moves, done)
 
     async def find(self, changes: Sequence[Change]) -> list[Outcome]:
         """Compare with what Brevo holds: values and lists as they are, events by the mark that they carry."""
@@ -144,26 +175,24 @@ class BrevoSink:
         updates = _of(items, "attributes")
         try:
             await self._processes.settle()
-            done = await self._events.find(_of(items, "event"))
-            done |= await self._members.find(_of(items, "list"))
-            done |= await self._shop.find(_of(items, "order", "product"))
+            done: dict[int, Outcome] = {}
+            for create, writers in self._writers.items():
+                events = [item for item in _of(items, "event") if self._may_create(item[1]) == create]
+                done |= await writers.events.find(events) if events else {}
+            done |= await self._writers[False].members.find(_of(items, "list"))
+            done |= await self._writers[False].shop.find(_of(items, "order", "product"))
             rows = await self._prepare(updates, {})
             done |= dict.fromkeys((place for place, _ in updates), Outcome("later"))  # writing tells what is wrong
             attributes = await self._schema.read() if rows else {}
             contacts = await find_contacts(self._caller, [row.target for row in rows])
             for row in rows:
-                done[row.index] = self._compare(row, contacts.get(row.target), attributes)
+                may_create = self._may_create(changes[row.index])
+                done[row.index] = _compare(row, contacts.get(row.target), attributes, may_create=may_create)
         except (UnavailableError, ThrottledError) as error:
             done = {place: Outcome("unknown", Problem.from_error(error)) for place, _ in items}
         for index, change in items:
             done.setdefault(index, Outcome("rejected", _unknown_kind(change.kind)))
-        return [done[index] for index in range(len(changes))]
-
-    def _compare(self, row: Row, contact: dict[str, Any] | None, attributes: dict[str, Attribute]) -> Outcome:
-        if contact is None:
-            return Outcome("later") if self._create else Outcome("rejected", NO_SUCH_CONTACT)
-        held = contact.get("attributes") or {}
-        return Outcome("confirmed" if holds(held, row.attributes, attributes) else "later")
+        return [self._explain(change, done[index]) for index, change in items]
 
     async def changed_since(self, at: float) -> AsyncIterator[dict[str, Any]]:
         """Yield the contacts that changed since a moment in Unix seconds, with what their people allow."""
@@ -200,6 +229,15 @@ class BrevoSink:
             else:
                 rows.append(Row(index, target, encoded))
         return rows
+
+
+def _compare(
+    row: Row, contact: dict[str, Any] | None, attributes: dict[str, Attribute], *, may_create: bool
+) -> Outcome:
+    if contact is None:
+        return Outcome("later") if may_create else Outcome("rejected", NO_SUCH_CONTACT)
+    held = contact.get("attributes") or {}
+    return Outcome("confirmed" if holds(held, row.attributes, attributes) else "later")
 
 
 def _of(items: Sequence[Item], *kinds: str) -> list[Item]:

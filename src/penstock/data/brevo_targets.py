@@ -25,6 +25,12 @@ NO_SUCH_CONTACT = Problem(
     "Add the contact in Brevo, or set `create-contacts: true` on the sink.",
 )
 
+DELETED = Problem(
+    "brevo.contact-deleted",
+    "this contact was in Brevo, and is there no more: it is not created again",
+    "Add the contact in Brevo if it is to be there, else `penstock forget CONTACT`.",
+)
+
 
 class Target(NamedTuple):
     """One contact by one identifier; `kind` is Brevo's `identifierType`."""

@@ -28,13 +28,15 @@ _NO: frozenset[State] = frozenset(("forgotten", "objected", "blocklisted", "grou
 class Rule(msgspec.Struct, frozen=True):
     """What a flow uses contacts for, and which lists and consent groups say yes or no to it; none named: all do.
 
-    `needs_yes` leaves out people of whom nothing is known.
+    `needs_yes` leaves out people of whom nothing is known. `own` are lists of our own making: who left one of them
+    said no to what we do, whichever lists are named.
     """
 
     purpose: Purpose = "profiling"
     lists: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
     needs_yes: bool = False
+    own: frozenset[int] = frozenset()
 
 
 PROFILING = Rule()
@@ -55,7 +57,7 @@ def consent_of(contact: Mapping[str, Any], rule: Rule, barred: Literal["", "forg
     if "unsubscribed" in groups:
         return "group"
     left = _numbers(contact.get("listUnsubscribed"))
-    if left & rule.lists if rule.lists else left:
+    if left & (rule.lists | rule.own) if rule.lists else left:
         return "list"
     joined = _numbers(contact.get("listIds")) - left
     return "subscribed" if "subscribed" in groups or joined & rule.lists else "unknown"

@@ -9,8 +9,10 @@ from penstock.base.clock import Clock
 from penstock.base.errors import PenstockError, UnavailableError
 from penstock.base.types import Change, Outcome, Problem, Sink
 from penstock.data.consent import PROFILING, Rule, is_allowed
+from penstock.flows.consenting import add_own_lists
 from penstock.flows.gate import names_of
 from penstock.flows.kept import Effect
+from penstock.flows.rows import to_text
 from penstock.flows.state import FlowState
 from penstock.runtime.barred import Barred, fold_identifier
 
@@ -64,7 +66,7 @@ class Delivery:
         """
         failed: Failed = []
         while lost := await self.state.lost_effects(self.name, MOST_LOST):
-            outcomes = await self.sink.find([_change(effect) for effect in lost])
+            outcomes = await self.sink.find(await self._changes(lost))
             failed += await self._note(lost, outcomes)
             if all(outcome.state == "unknown" for outcome in outcomes):
                 break
@@ -115,9 +117,10 @@ class Delivery:
         if read is None or since is None:
             return
         self._learnt_at = self.clock.now()
+        rule = await add_own_lists(self._rule, self.state.store, [self.name])
         async for contact in read(since):
             names = {fold_identifier(str(contact[name])) for name in ("email", "ext_id", "id") if contact.get(name)}
-            if is_allowed(contact, self._rule):
+            if is_allowed(contact, rule):
                 self._refusing -= names
             else:
                 self._refusing |= names
@@ -159,7 +162,7 @@ class Delivery:
 
     async def _write(self, batch: list[Effect]) -> list[Outcome]:
         try:
-            return await self.sink.write([_change(effect) for effect in batch])
+            return await self.sink.write(await self._changes(batch))
         except UnavailableError as error:
             problem = Problem.from_error(error)
             return [Outcome("unknown" if error.sent else "later", problem) for _ in batch]
@@ -167,6 +170,12 @@ class Delivery:
             await self.state.note_outcomes(self.name, [(one, Outcome("unknown")) for one in batch], self.clock.now())
             raise
 
-
-def _change(effect: Effect) -> Change:
-    return Change(effect.wanted.hex(), effect.kind, effect.match, effect.fields, effect.is_first)
+    async def _changes(self, effects: Sequence[Effect]) -> list[Change]:
+        """Return what the sink is told; where it may create contacts also whose were there before."""
+        known = set[str]()
+        if getattr(self.sink, "creates_contacts", False):
+            known = await self.state.known_contacts(self.name, effects)
+        return [
+            Change(one.wanted.hex(), one.kind, one.match, one.fields, one.is_first, to_text(one.match) in known)
+            for one in effects
+        ]

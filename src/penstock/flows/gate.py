@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from penstock.base.errors import MappingError
 from penstock.data.consent import consent_of, is_contact, is_refused
+from penstock.flows.consenting import add_own_lists
 from penstock.flows.effects import find_match
 from penstock.flows.kept import Effect
 from penstock.flows.model import Flow, Target
@@ -20,8 +21,11 @@ LONGEST_EMAIL = 320
 class Gate:
     """The gate of one flow."""
 
-    def __init__(self, flow: Flow, store: Store) -> None:
+    def __init__(self, flow: Flow, store: Store, places: Sequence[str] = ()) -> None:
+        """Hold back for a flow; `places` are the accounts that it writes to, as their sinks are identified."""
         self._flow = flow
+        self._store = store
+        self._places = places
         self._barred = Barred(store)
         self._rule = flow.consent.rule()
         self.is_informed = False
@@ -44,6 +48,7 @@ class Gate:
     async def hold_back(self, found: Sorted) -> None:
         """Move works of people who were forgotten or who object out of the way."""
         works, allowed = found.works, list[Work]()
+        self._rule = await add_own_lists(self._flow.consent.rule(), self._store, self._places)
         barred = await self._barred.find(name for work in works for name in self._names_of(work))
         for work in works:
             reasons = {barred[name] for name in self._names_of(work) if name in barred} if barred else ()

@@ -55,7 +55,9 @@ class Judge:
         self._slots = Slots(bench.in_flight)
         self._tell = tell
         self.road = road
-        self._gate = Gate(flow, state.store)
+        self._gate = Gate(
+            flow, state.store, [sink.identity() for target, sink in bench.sinks if target.kind == "brevo"]
+        )
         self._keeps_for = flow.expire.seconds if flow.expire and flow.expire.then == "recompute" else None
         self._given_up: list[Work] = []
         self._was_answered = False

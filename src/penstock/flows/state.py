@@ -139,6 +139,12 @@ class FlowState:
         if rows:
             await self.store.batch(note_outcomes, rows)
 
+    async def known_contacts(self, sink: str, effects: Sequence[Effect]) -> set[str]:
+        """Return the matches, as text, of contacts that the sink held before: any flow wrote to them."""
+        matches = sorted({to_text(effect.match) for effect in effects if effect.match})
+        rows = await self.store.look(lambda tx: tx.fetch_keys("known_contacts", matches, sink=sink))
+        return {str(row[0]) for row in rows}
+
     async def open_effects(self, sink: str) -> int:
         """Return how many writes are still planned."""
         rows = await self.store.read("count_open_effects", flow=self.flow, sink=sink)

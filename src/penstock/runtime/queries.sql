@@ -125,6 +125,9 @@ on conflict (flow, key) do update set owner = excluded.owner, fingerprint = excl
 -- name: known_effects
 select kind, target, wanted, confirmed, state, run from effects where flow = :flow and sink = :sink and target in (:keys);
 
+-- name: known_contacts
+select distinct match from effects where sink = :sink and match in (:keys) and confirmed_fields is not null;
+
 -- name: plan_effect
 insert into effects (flow, sink, kind, target, match, fields, wanted, state, run, at)
 values (:flow, :sink, :kind, :target, :match, :fields, :wanted, 'planned', :run, :at)
