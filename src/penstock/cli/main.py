@@ -120,6 +120,7 @@ class _Lazy(click.Group):
         "models": ("penstock.cli.models", "models", "List models: price, limits, end, replacement; refresh."),
         "reconcile": ("penstock.cli.reconcile", "reconcile", "Compare the ledger with OpenAI's usage and costs."),
         "content": ("penstock.cli.content", "content", "Write campaign texts from a brief; learn from results."),
+        "predict": ("penstock.cli.predict", "predict", "Who comes back, how often, worth how much; with a report."),
         "trends": ("penstock.cli.trends", "trends", "How feedback moves over time; which topics turned."),
         "evaluate": ("penstock.cli.evaluate", "evaluate", "Measure sentiment, or what redaction finds."),
         "serve": ("penstock.cli.serve", "serve", "Serve everything over HTTP."),

@@ -24,7 +24,9 @@ from penstock.operations.catalogue import find_operation
 from penstock.operations.declare import Operation
 from penstock.runtime.modes import read_by
 
-SOURCES = ("files", "sql", "brevo", "trends", "feedback")
+COMPUTED = ("trends", "predictions")
+"""Sources of records that are computed from others: a flow of these needs no step."""
+SOURCES = ("files", "sql", "brevo", "feedback", *COMPUTED)
 MOVERS = {"conversions"}
 """Sinks for which records need not be judged first; nor need orders and products."""
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
@@ -50,7 +52,7 @@ class FlowFile(Strict):
     description: str = ""
     """What the flow is for."""
     source: dict[str, dict[str, Any]]
-    """Where records come from: one of files, sql, brevo, trends, feedback."""
+    """Where records come from: one of files, sql, brevo, feedback, trends, predictions."""
     join: dict[str, dict[str, Any]] = Field(default={})
     """Further sources, looked up by key for each record."""
     where: str | None = None
@@ -224,7 +226,7 @@ class _Loader:
             names.add(step.name)
             steps.append(step)
         is_moving = bool(set(parsed.sink) & MOVERS) or any(part.order or part.product for part in parsed.sink.values())
-        if not steps and not is_moving and kind != "trends":
+        if not steps and not is_moving and kind not in COMPUTED:
             raise self._error("a flow needs at least one step", ("steps",))
         return Flow(
             name=parsed.name,
