@@ -17,13 +17,19 @@ import numpy as np
 
 from penstock.base.errors import InputError
 from penstock.base.types import Finding, Source
+from penstock.features.customer_value.days import CustomerDays
 from penstock.features.customer_value.rows import Floats, Integers
+from penstock.features.customer_value.scan import quote, scan
 from penstock.features.customer_value.summaries import Summaries, to_date, to_day
 
 BATCH = 50_000
-_FORMATS = {".csv": "read_csv(?, all_varchar = true)", ".tsv": "read_csv(?, all_varchar = true)",
-            ".parquet": "read_parquet(?)"}  # fmt: skip
-_MONDAY = 4  # 1970-01-05, in days since 1970
+FORMATS = {
+    ".csv": "read_csv(?, all_varchar = true)", ".tsv": "read_csv(?, all_varchar = true)",
+    ".parquet": "read_parquet(?)",
+    ".jsonl": "read_json(?, format = 'newline_delimited')", ".ndjson": "read_json(?, format = 'newline_delimited')",
+}  # fmt: skip
+"""How DuckDB reads each kind of file, by the ending of its name."""
+_NOTHING = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,11 @@ class OrderLog:
         from penstock.features.customer_value.quality import inspect
 
         self.rules = rules
-        self._store = store
-        self.quality = inspect(store, columns, rules, to_day(today))
+        found = scan(store, columns, rules)
+        store.close()
+        counted = inspect(found, columns, rules, to_day(today))
+        self.quality, self._names, self._refunded = counted.quality, found.names, counted.refunds
+        self._days = CustomerDays.of(*counted.orders, len(found.names))
         if not self.quality.orders:
             raise InputError(
                 "the order log holds no order that can be used",
@@ -87,13 +96,13 @@ class OrderLog:
 
     @classmethod
     def from_file(cls, path: Path, columns: OrderColumns, rules: OrderRules, today: datetime.date) -> Self:
-        """Read CSV, TSV or Parquet where it lies; raises `InputError` when it is neither or lacks a column."""
-        reader = _FORMATS.get(path.suffix.lower())
+        """Read CSV, TSV, JSON lines or Parquet where it lies; raises `InputError` where that fails."""
+        reader = FORMATS.get(path.suffix.lower())
         if reader is None or not path.is_file():
             raise InputError(
                 f"{path} is no order log that can be read",
                 code="orders.file",
-                hint="Give an existing .csv, .tsv or .parquet file, or records.",
+                hint="Give an existing .csv, .tsv, .jsonl or .parquet file, or records.",
             )
         store = _connect(rules)
         try:
@@ -129,14 +138,14 @@ class OrderLog:
 
     def summaries(self, as_of: datetime.date | None = None, since: datetime.date | None = None) -> Summaries:
         """Count the orders from `since` (else the first) to `as_of` (else the last day of the log)."""
-        return self._count(*self._days(as_of, since), 0)[0]
+        return self._count(*self._window(as_of, since), 0)[0]
 
     def holdout(self, as_of: datetime.date, until: datetime.date) -> tuple[Summaries, Integers, Floats]:
         """Return the summaries up to `as_of`, and what each of these customers ordered after it up to `until`.
 
         The second and third are orders and their value: the only thing that is ever read after `as_of`.
         """
-        low, high = self._days(as_of, None)
+        low, high = self._window(as_of, None)
         if not as_of < until <= self.last_day:
             raise InputError(
                 f"the log ends on {self.last_day}: nothing is known from {as_of} to {until}",
@@ -147,24 +156,20 @@ class OrderLog:
 
     def recent(self, summaries: Summaries, days: int) -> Integers:
         """Return the orders of each customer in the last `days` before the summaries' own last day."""
-        found = self._store.execute(
-            f"SELECT customer, count(*)::BIGINT AS orders FROM ({self._merged(summaries.as_of)}) "
-            f"WHERE day > {summaries.as_of - days} GROUP BY customer"
-        ).fetchnumpy()
-        names = np.asarray(found["customer"], object)
-        order = np.argsort(names)
-        places = np.searchsorted(names[order], summaries.customers) if len(names) else np.zeros(len(summaries), int)
-        places = np.minimum(places, max(len(names) - 1, 0))
-        if not len(names):
-            return np.zeros(len(summaries), np.int64)
-        hit = names[order][places] == summaries.customers
-        return np.where(hit, np.asarray(found["orders"])[order][places], 0)
+        found = self._days.between(None, summaries.as_of).by(self.rules.grain)
+        counts = found.count(found.day > summaries.as_of - days)
+        names = self._names[found.customer]
+        if np.array_equal(names, summaries.customers):
+            return counts
+        known = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        return np.array([known.get(name, 0) for name in summaries.customers], np.int64)
 
     def close(self) -> None:
         """Let go of the memory."""
-        self._store.close()
+        self._days = CustomerDays.of(*_NOTHING, 0)
+        self._refunded = _NOTHING
 
-    def _days(self, as_of: datetime.date | None, since: datetime.date | None) -> tuple[int, int]:
+    def _window(self, as_of: datetime.date | None, since: datetime.date | None) -> tuple[int, int]:
         low, high = to_day(since or self.first_day), to_day(as_of or self.last_day)
         if high < low:
             raise InputError(
@@ -174,41 +179,32 @@ class OrderLog:
             )
         return low, high
 
-    def _merged(self, high: int) -> str:
-        """Return the query of days with an order, up to the day `high`: the one place where orders are merged."""
-        grain = self.rules.grain
-        day = "day" if grain == 1 else f"(day - {_MONDAY}) // {grain} * {grain} + {_MONDAY}"
-        worth = "sum(value)" if self.quality.has_value else "0.0::DOUBLE"
-        orders = f"SELECT customer, {day} AS day, {worth} AS value FROM orders WHERE day <= {high} AND value >= 0"
-        return f"{orders} GROUP BY ALL"
-
     def _count(self, low: int, high: int, until: int) -> tuple[Summaries, Integers, Floats]:
-        later = f" FILTER (day > {high})" if until else ""
-        known = f" FILTER (day <= {high})" if until else ""
-        more = f", count(*){later}::BIGINT AS later, coalesce(sum(value){later}, 0.0) AS worth" if until else ""
-        table = self._store.execute(
-            f"SELECT customer AS customers, count(*){known}::BIGINT AS orders, min(day)::BIGINT AS first, "
-            f"max(day){known}::BIGINT AS last, sum(value){known} AS total, sum(value * value){known} AS squares, "
-            f"arg_min(value, day) AS first_total{more} FROM ({self._merged(until or high)}) "
-            f"WHERE day >= {low} GROUP BY customer HAVING min(day) <= {high}"
-        ).fetchnumpy()
-        names = np.asarray(table.pop("customers"), object)
-        columns = {name: np.asarray(column) for name, column in table.items()}
-        orders, worth = columns.pop("later", np.empty(0, np.int64)), columns.pop("worth", np.empty(0))
+        """Count what is known by the day `high`, and what comes after it up to the day `until`."""
+        grain = self.rules.grain
+        days = self._days.between(None, until or high).by(grain)
+        if grain > 1 or low > to_day(self.first_day):
+            days = days.between(low, None)
+        if until:
+            days = days.begun_by(high)
+        known = days.day <= high
+        orders, value = days.count(known), np.where(known, days.value, 0.0) if until else days.value
         found = Summaries(
-            names, **columns, since=low, as_of=high, unit=self.rules.unit, has_value=self.quality.has_value,
+            self._names[days.customer], orders, first=days.day[days.starts], last=days.day[days.starts + orders - 1],
+            total=days.add(value), squares=days.add(value * value), first_total=days.value[days.starts],
+            since=low, as_of=high, unit=self.rules.unit, has_value=self.quality.has_value,
             refunds=self._refunds(low, high),
         )  # fmt: skip
-        return found, orders, worth
+        return found, days.sizes - orders, days.add(days.value - value)
 
     def _refunds(self, low: int, high: int) -> dict[str, float]:
-        if self.rules.refunds == "drop" or not self.quality.refunds or not self.quality.has_value:
+        if self.rules.refunds == "drop" or not self.quality.has_value:
             return {}
-        return dict(
-            self._store.execute(
-                f"SELECT customer, -sum(value) FROM orders WHERE value < 0 AND day BETWEEN {low} AND {high} GROUP BY 1"
-            ).fetchall()
-        )
+        customer, day, value = self._refunded
+        chosen = (day >= low) & (day <= high)
+        some, places = np.unique(customer[chosen], return_inverse=True)
+        amounts = np.bincount(places, -value[chosen], len(some))
+        return dict(zip(self._names[some].tolist(), amounts.tolist(), strict=True))
 
 
 class _Intake:
@@ -238,11 +234,6 @@ class _Intake:
             self._store.execute(f"INSERT INTO raw SELECT {', '.join(batch)} FROM batch")
             self._store.unregister("batch")
             self._waiting = []
-
-
-def quote(name: str) -> str:
-    """Write a column's name for SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _to_text(value: Any) -> str | None:

@@ -14,6 +14,7 @@ from penstock.base.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.integer[Any]]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
