@@ -18,6 +18,7 @@ from penstock.runtime.store import Store
 from penstock.vendors import Vendors
 
 if TYPE_CHECKING:
+    from penstock.flows.made import Means
     from penstock.flows.predicting import PredictionMaker
 
 
@@ -39,10 +40,12 @@ async def fill_sandbox(account: Any, flow: Flow, source: Source) -> None:
 
 
 async def open_source(
-    vendors: Vendors, store: Store, flow: Flow, kind: str, options: Mapping[str, Any], *path: str
+    vendors: Vendors, store: Store, flow: Flow, kind: str, options: Mapping[str, Any], *path: str, means: Means
 ) -> Source:
     """Open a source; a wrong option is a `FlowError` at its place in the file."""
     try:
+        if kind == "segments":
+            return await _open_segments(vendors, store, flow, options, means, *path)
         if kind == "predictions":
             return await _open_predictions(vendors, store, flow, options, *path)
         return await _build_source(vendors, store, flow.folder, kind, options)
@@ -50,6 +53,21 @@ async def open_source(
         raise FlowError(
             error.message, code=error.code, hint=error.hint, where=flow.document.place((*path, kind))
         ) from error
+
+
+async def _open_segments(
+    vendors: Vendors, store: Store, flow: Flow, options: Mapping[str, Any], means: Means, *path: str
+) -> Source:
+    from penstock.flows.made import MadeSource
+    from penstock.flows.segment_options import read_options
+    from penstock.flows.segmenting import SegmentMaker
+
+    part, place = read_options(options), "/".join(path)
+    ((kind, given),) = part.customers.items()
+    name = flow.name if place == "source" else f"{flow.name}/{place}"
+    source = await _build_source(vendors, store, flow.folder, kind, given)
+    maker = SegmentMaker(store, vendors.clock, flow, part, source, means, name=name, made_as=f"{flow.name}/{place}")
+    return await MadeSource.open(store, vendors.clock, flow.name, place, maker)
 
 
 async def _open_predictions(

@@ -11,7 +11,7 @@ from typing import Any
 from penstock.base.clock import Clock
 from penstock.base.errors import FixError, FlowError, InputError, PenstockError, SettingsError
 from penstock.base.settings import Settings
-from penstock.base.types import Finding, Sink, to_money
+from penstock.base.types import Finding, Sink, Source, to_money
 from penstock.calls import CallOptions, Operations
 from penstock.ends import fill_sandbox, open_sink, open_source
 from penstock.flows.bench import Bench
@@ -21,7 +21,7 @@ from penstock.flows.increments import Increments, forget_progress
 from penstock.flows.jobs import QUEUE, JobPages
 from penstock.flows.kept import RunRow
 from penstock.flows.letters import LettersSource
-from penstock.flows.made import MadeSource
+from penstock.flows.made import MadeSource, Means
 from penstock.flows.model import Flow, load_flow
 from penstock.flows.pages import PAGES_AHEAD, PageWorker
 from penstock.flows.plan import Plan, Planner
@@ -99,13 +99,16 @@ class FlowRuns:
 
     async def _open_bench(self, flow: Flow, at_end: Callable[[Callable[[], Awaitable[None]]], Any]) -> Bench:
         vendors = self.vendors
-        joins = {
-            join.name: await open_source(vendors, self.store, flow, join.kind, join.options, "join", join.name)
-            for join in flow.joins
-        }
-        source = await open_source(vendors, self.store, flow, flow.source_kind, flow.source_options, "source")
-        if vendors.account is not None and not vendors.account.contacts:
-            await fill_sandbox(vendors.account, flow, source)
+        joins: dict[str, Source] = {}
+        means = Means(self.caller, lambda kind: self.choose_model(flow, kind), joins)
+        for join in flow.joins:
+            joins[join.name] = await open_source(
+                vendors, self.store, flow, join.kind, join.options, "join", join.name, means=means
+            )
+        source = await open_source(
+            vendors, self.store, flow, flow.source_kind, flow.source_options, "source", means=means
+        )
+        await self._fill_sandbox(flow, source)
         sinks = [(target, await open_sink(vendors, flow, target, self.store)) for target in flow.targets]
         for opened in (source, *joins.values()):
             at_end(opened.close)
@@ -126,6 +129,11 @@ class FlowRuns:
             limits=self._limits(self.choose_model(flow).model.id),
             fetch=self.vendors.fetch_file,
         )
+
+    async def _fill_sandbox(self, flow: Flow, source: Source) -> None:
+        account = self.vendors.account
+        if account is not None and not account.contacts:
+            await fill_sandbox(account, flow, source)
 
     def _limits(self, model: str) -> Limits:
         return self.caller.catalogue.start_limits(model, str(self.settings.get("openai.tier")))
@@ -215,6 +223,7 @@ class FlowRuns:
         for source in (bench.source, *bench.joins.values()):
             if isinstance(source, MadeSource):
                 await source.prepare(run_id)
+        await self._fill_sandbox(flow, bench.source)
         await Increments(flow, bench).begin(run_id)
         progress = Progress(self.clock, run_id, budget=self.ledger.budgets.get(f"run:{run_id}"))
         progress.total = await bench.source.count()

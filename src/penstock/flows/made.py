@@ -6,19 +6,29 @@ They are kept in the store, so that a run that was interrupted goes on with the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from penstock.base.clock import Clock
-from penstock.base.types import Page, Record
-from penstock.runtime.call import Estimate
+from penstock.base.types import Page, Record, Source
+from penstock.operations.declare import ModelChoice
+from penstock.runtime.call import Caller, Estimate
 from penstock.runtime.dialects import Tx
 from penstock.runtime.store import Store
+from penstock.vendor.models import Kind
 
 PIECE = 2_000
 FREE = Estimate(0, 0)
+
+
+class Means(NamedTuple):
+    """What a maker may use of its flow: the path of paid calls, which model answers, and the joined sources."""
+
+    caller: Caller
+    choose: Callable[[Kind], ModelChoice]
+    joins: Mapping[str, Source]
 
 
 class Maker(Protocol):

@@ -24,7 +24,7 @@ from penstock.operations.catalogue import find_operation
 from penstock.operations.declare import Operation
 from penstock.runtime.modes import read_by
 
-COMPUTED = ("trends", "predictions")
+COMPUTED = ("trends", "predictions", "segments")
 """Sources of records that are computed from others: a flow of these needs no step."""
 SOURCES = ("files", "sql", "brevo", "feedback", *COMPUTED)
 MOVERS = {"conversions"}
@@ -52,7 +52,7 @@ class FlowFile(Strict):
     description: str = ""
     """What the flow is for."""
     source: dict[str, dict[str, Any]]
-    """Where records come from: one of files, sql, brevo, feedback, trends, predictions."""
+    """Where records come from: one of files, sql, brevo, feedback, trends, predictions, segments."""
     join: dict[str, dict[str, Any]] = Field(default={})
     """Further sources, looked up by key for each record."""
     where: str | None = None
