@@ -17,7 +17,7 @@ from penstock.workspace import Workspace
 if TYPE_CHECKING:
     from penstock.features.customer_value.forecast import Forecast
 
-_COLUMNS = ("customer", "date", "value", "currency", "order", "format")
+_COLUMNS = ("contact", "date", "value", "currency", "order", "format")
 _DIRECT = ("horizon", "unit", "as-of", "value-horizon", "discount", "margin", "zone", "refunds", "contact-cost",
            "win-back")  # fmt: skip
 
@@ -33,7 +33,7 @@ _DIRECT = ("horizon", "unit", "as-of", "value-horizon", "discount", "margin", "z
     type=click.Path(file_okay=False, path_type=Path),
     help="Write a report: HTML page, JSON, pictures.",
 )
-@click.option("--customer", metavar="COLUMN", help="Column of the customer, where the name does not tell.")
+@click.option("--contact", metavar="COLUMN", help="Column of the customer, where the name does not tell.")
 @click.option("--date", metavar="COLUMN", help="Column of the day or time.")
 @click.option("--value", metavar="COLUMN", help="Column of what the order was worth.")
 @click.option("--currency", metavar="COLUMN", help="Column of the currency.")

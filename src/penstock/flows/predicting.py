@@ -137,7 +137,7 @@ class PredictionMaker:
         if kind == "brevo":
             options = {"object": "orders", **options}
         elif "key" not in options:
-            options = {**options, "key": self._wishes.columns.customer or "customer"}
+            options = {**options, "key": self._wishes.columns.contact or "customer"}
         source = FlatSource(await self._open(kind, options))
         try:
             columns, self.said = guess_columns(await source.fields(), self._wishes.columns)

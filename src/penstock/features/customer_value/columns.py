@@ -9,7 +9,7 @@ from penstock.features.customer_value.orders import OrderColumns
 from penstock.features.customer_value.wishes import ColumnWishes
 
 USUAL: dict[str, tuple[str, ...]] = {
-    "customer": (
+    "contact": (
         "customer", "customerid", "email", "customeremail", "identifiersemailid", "emailid", "contactid", "clientid",
         "userid", "client", "user", "contact", "buyer", "buyerid", "extid", "member", "memberid",
     ),
@@ -24,7 +24,7 @@ USUAL: dict[str, tuple[str, ...]] = {
     "currency": ("currency", "currencycode", "ordercurrency"),
     "order": ("orderid", "order", "ordernumber", "orderno", "transactionid", "invoiceid", "invoice", "id"),
 }  # fmt: skip
-NEEDED = ("customer", "date")
+NEEDED = ("contact", "date")
 
 
 def guess_columns(fields: Sequence[str], told: ColumnWishes) -> tuple[OrderColumns, list[str]]:
@@ -44,12 +44,12 @@ def guess_columns(fields: Sequence[str], told: ColumnWishes) -> tuple[OrderColum
                 said.append(f"{what} is taken from the column {name!r}")
             elif not name and what in NEEDED:
                 raise InputError(
-                    f"no column of the order log looks like the {what}",
+                    f"no column of the order log looks like the {'customer' if what == 'contact' else what}",
                     code="orders.column",
                     hint=f"Name it: --{what} COLUMN, or `columns: {{ {what}: … }}`. It has {', '.join(fields)}.",
                 )
         found[what] = name
     return OrderColumns(
-        found["customer"], found["date"], found["value"] or None, found["currency"] or None, found["order"] or None,
+        found["contact"], found["date"], found["value"] or None, found["currency"] or None, found["order"] or None,
         told.format or None,
     ), said  # fmt: skip

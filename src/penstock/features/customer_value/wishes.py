@@ -28,7 +28,8 @@ class Part(BaseModel):
 class ColumnWishes(Part):
     """Which column is what; what is not named is guessed from the usual names, and said."""
 
-    customer: str = ""
+    contact: str = ""
+    """The customer."""
     date: str = ""
     value: str = ""
     currency: str = ""
@@ -44,7 +45,7 @@ class SignalWishes(Part):
     sql: dict[str, Any] | None = None
     flow: str = ""
     """Name of a flow that judges feedback: its scores are the signal `sentiment`."""
-    customer: str = "customer"
+    contact: str = "contact"
     """Column that names the customer as the orders do."""
     date: str = "date"
     """Column of the day from which on it was known."""
