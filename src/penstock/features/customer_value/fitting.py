@@ -41,6 +41,8 @@ SAMPLE = 6_000
 FARTHEST = 9.9
 """Logarithm of the largest parameter (20,000): beyond it customers are alike, and sums run out of digits."""
 _NEAR = 1e-9
+_NOISE = 1e-11
+"""What a sum over a million rows may be off by, as a share: below it the slope alone tells which place is better."""
 _LONGEST = 1.5
 _STEPS, _HALVINGS = 200, 12
 
@@ -94,8 +96,7 @@ class _Place(NamedTuple):
     @property
     def steepest(self) -> float:
         """The steepest slope that can be followed: at the edge of what is searched, not the one that leads beyond."""
-        beyond = (np.abs(self.theta) >= FARTHEST) & (self.theta * self.slope < 0)
-        return float(np.where(beyond, 0.0, np.abs(self.slope)).max())
+        return float(np.where(_beyond(self.theta, self.slope), 0.0, np.abs(self.slope)).max())
 
     @property
     def is_sound(self) -> bool:
@@ -138,28 +139,34 @@ class _Search(Generic[Data]):
 
     def refine(self, rows: Data, theta: Floats, curvature: Floats) -> _Place:
         """Go on by Newton steps with a curvature that is corrected on the way (BFGS); stop where nothing is won."""
-        held = np.zeros(len(theta), bool)
-        inverse = _invert(curvature, ~held)
         value, slope = self(theta, rows)
+        held = _beyond(theta, slope)
+        inverse = _invert(curvature, ~held)
         for _ in range(_STEPS):
-            beyond = (np.abs(theta) >= FARTHEST) & (theta * slope < 0)
+            beyond = _beyond(theta, slope)
             if (beyond != held).any():  # go along the edge, with the curvature that is left there
                 held, inverse = beyond, _invert(self.curvature(rows, theta), ~beyond)
             step = -(inverse * slope).sum(axis=1)
             step *= min(1.0, _LONGEST / max(float(np.abs(step).max()), _LONGEST))
+            if np.abs(step).max() < _NEAR:
+                break
             for _ in range(_HALVINGS):
                 new = np.clip(theta + step, -FARTHEST, FARTHEST)
                 new_value, new_slope = self(new, rows)
-                if new_value <= value + 1e-14 * abs(value):
+                is_flatter = np.abs(new_slope[~held]).max(initial=0.0) < np.abs(slope[~held]).max(initial=0.0)
+                if new_value <= value + (_NOISE if is_flatter else 1e-14) * abs(value):
                     break
                 step /= 4
             else:
                 break
             inverse = _correct(inverse, new - theta, new_slope - slope)
-            theta, value, slope, moved = new, new_value, new_slope, float(np.abs(step).max())
-            if moved < _NEAR or np.abs(slope).max() < 1e-12:
-                break
+            theta, value, slope = new, new_value, new_slope
         return _Place(theta, value, slope, curvature)
+
+
+def _beyond(theta: Floats, slope: Floats) -> npt.NDArray[np.bool_]:
+    """Return which parameters are at the edge of what is searched, where the slope leads farther."""
+    return np.asarray((np.abs(theta) >= FARTHEST) & (theta * slope < 0))
 
 
 def _sample(rows: Data) -> Data:

@@ -88,7 +88,7 @@ class Rows:
 
 def over_distinct(compute: Callable[..., Floats], *columns: Floats) -> Floats:
     """Compute once for every distinct combination of the columns, and give each row its own result."""
-    if len(columns[0]) < 2:
+    if _rises(columns):
         return compute(*columns)
     order = np.lexsort(columns) if len(columns) > 1 else np.argsort(columns[0])
     sorted_columns = [column[order] for column in columns]
@@ -100,6 +100,14 @@ def over_distinct(compute: Callable[..., Floats], *columns: Floats) -> Floats:
     result = np.empty(len(order))
     result[order] = found[np.cumsum(new) - 1]
     return result
+
+
+def _rises(columns: tuple[Floats, ...]) -> bool:
+    """Return whether the combinations are distinct and in order already, the last column first."""
+    rises = np.zeros(max(len(columns[0]) - 1, 0), bool)
+    for column in columns:
+        rises = (column[1:] > column[:-1]) | ((column[1:] == column[:-1]) & rises)
+    return bool(rises.all())
 
 
 def _pack(repeats: Integers, recency: Integers, age: Integers) -> tuple[Integers, tuple[int, int]]:
