@@ -15,12 +15,13 @@ import msgspec
 from penstock.base.errors import InputError
 from penstock.base.types import Finding
 from penstock.campaigns.desk import Campaigns, open_campaigns
-from penstock.campaigns.kept import Review
+from penstock.campaigns.kept import Listed, Review
 from penstock.campaigns.people import fill_sandbox
 from penstock.cli import render
 from penstock.cli.campaign_results import show_results
 from penstock.cli.main import Given, common, run_async
 from penstock.data.brevo_campaign_file import CampaignFile, read_campaign
+from penstock.data.brevo_campaigns import OPEN_STATES
 from penstock.workspace import Workspace
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -63,23 +64,47 @@ def _is_file(what: str) -> bool:
 
 @campaigns.command("list")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most.")
+@click.option(
+    "--checks", is_flag=True, help="Make all checks of drafts of our own; counts recipients, so it takes long."
+)
 @CONNECTION
 @AS_JSON
 @common
 @click.pass_obj
-def list_(given: Given, limit: int, connection: str, as_json: bool) -> None:
+def list_(given: Given, limit: int, checks: bool, connection: str, as_json: bool) -> None:
     """List the newest campaigns of the account; those drafted here are marked."""
 
-    async def work() -> list[Any]:
+    async def work() -> tuple[list[Listed], dict[int, list[Finding]]]:
         async with _open(given, connection) as desk:
-            return await desk.newest(limit)
+            found = await desk.newest(limit)
+            drafts = [one.number for one in found if checks and one.is_own and one.state in (*OPEN_STATES, "approved")]
+            return found, {number: (await desk.show(str(number))).findings for number in drafts}
 
-    found = run_async(work)
+    found, findings = run_async(work)
     if as_json:
-        render.show_json(found)
+        rows = [{**msgspec.to_builtins(one), "findings": findings.get(one.number, [])} for one in found]
+        render.show_json(rows if checks else found)
         return
-    rows = [(one.number, one.name, one.state, "own" if one.is_own else "", " / ".join(one.subjects)) for one in found]
-    render.show_table(["id", "name", "state", "", "subject"], rows)
+    shown = [
+        (
+            one.number,
+            one.name,
+            one.state,
+            "own" if one.is_own else "",
+            " / ".join(one.subjects),
+            *([_sum_up(findings.get(one.number))] if checks else []),
+        )
+        for one in found
+    ]
+    render.show_table(["id", "name", "state", "", "subject", *(["checks"] if checks else [])], shown)
+
+
+def _sum_up(findings: list[Finding] | None) -> str:
+    """Return the names of the checks that fail or warn."""
+    if findings is None:
+        return ""
+    said = [f"{one.name} {one.verdict}s" for verdict in ("fail", "warn") for one in findings if one.verdict == verdict]
+    return ", ".join(said) or "all ok"
 
 
 @campaigns.command()
