@@ -15,6 +15,7 @@ import msgspec
 from penstock.base.clock import Clock
 from penstock.base.errors import InputError
 from penstock.events.withdraw import withdraw_events
+from penstock.flows.forecasts import forget_in_pieces
 from penstock.runtime.answers import Answers, forget_answers
 from penstock.runtime.barred import Bar, Barred, fold_identifier, mark_people, write_bars
 from penstock.runtime.dialects import Tx
@@ -163,7 +164,7 @@ class Privacy:
             events=len(traces.events),
             messages=len(traces.messages) + len(traces.replies),
             feedback=len(traces.feedback),
-            computed=len(traces.made),
+            computed=len(traces.made) + len(traces.summaries),
         )
 
     async def forget(self, contact: str, *, compact: bool = True) -> Forgotten:
@@ -223,6 +224,7 @@ def _drop(tx: Tx, traces: Traces, at: float) -> Forgotten:
     tx.run_many("drop_message", [{"id": number} for number in traces.messages])
     tx.run_many("drop_reply", traces.replies)
     tx.run_many("drop_made_row", traces.made)
+    forget_in_pieces(tx, traces.summaries, {fold_identifier(name) for name in traces.names})
     tx.run_many("drop_feedback", [{"id": name} for name in traces.feedback])
     tx.run_many("drop_person", [{"person": mark} for mark in mark_people(tx, traces.identifiers())])
     tx.run_many("drop_cursor", [{"id": run} for run in traces.cursors])
@@ -239,6 +241,6 @@ def _drop(tx: Tx, traces: Traces, at: float) -> Forgotten:
         requests=len(lines) - batched,
         cursors=len(traces.cursors),
         feedback=len(traces.feedback),
-        computed=len(traces.made),
+        computed=len(traces.made) + len(traces.summaries),
         under_way=traces.under_way + batched,
     )

@@ -11,6 +11,7 @@ import msgspec
 
 from penstock.base.errors import MappingError
 from penstock.events.identifiers import hash_email, hash_external_id
+from penstock.flows.forecasts import KeptPiece, find_pieces
 from penstock.runtime.barred import fold_identifier, name_record
 from penstock.runtime.store import Store
 
@@ -66,12 +67,14 @@ class Traces:
         self.replies: list[dict[str, str]] = []
         self.feedback: list[str] = []
         self.made: list[dict[str, Any]] = []
+        self.summaries: list[KeptPiece] = []
+        self.names: list[str] = [identifier]
         self.events: list[tuple[int, int]] = []
         self.under_way = 0
 
     def __bool__(self) -> bool:
         rows = (self.items, self.effects, self.letters, self.lookups, self.cursors, self.messages, self.replies)
-        return any(rows) or bool(self.events) or bool(self.feedback) or bool(self.made)
+        return any(rows) or bool(self.events) or bool(self.feedback) or bool(self.made) or bool(self.summaries)
 
     @property
     def answers(self) -> list[bytes]:
@@ -116,6 +119,9 @@ async def find_traces(store: Store, identifier: str) -> Traces:
     keys_of_person = [*names, *(key for _, key in keys)]
     rows = await store.look(lambda tx: tx.fetch_keys("made_rows_of", [key.lower() for key in keys_of_person]))
     traces.made = [{"batch": batch, "number": number} for batch, number in rows]
+    traces.names = keys_of_person
+    people = {fold_identifier(key) for key in keys_of_person}
+    traces.summaries = await store.look(lambda tx: find_pieces(tx, people))
     await _find_messages(store, traces, is_named)
     await _find_events(store, traces, is_named)
     return traces

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.base.clock import Clock
 from penstock.base.errors import InputError
-from penstock.base.types import Page, Record, Source
+from penstock.base.types import Finding, Page, Record, Source
 from penstock.flows.forecasts import load_forecast, save_forecast
 from penstock.flows.made import FREE
+from penstock.flows.work import fold_key
+from penstock.runtime.barred import Barred
 from penstock.runtime.call import Estimate
 from penstock.runtime.store import Store
 
@@ -86,16 +89,19 @@ class PredictionMaker:
     async def forecast(self) -> Forecast:
         """Make the predictions, once; raises `InputError` where there is too little data and no fallback."""
         if self._made is None:
-            from penstock.features.customer_value.forecast import forecast
+            from penstock.features.customer_value.forecast import forecast, leave_out
 
             before = await load_forecast(self._store, self._name)
-            traits = await self._traits()
             log = await self._open_log()
             try:
+                traits, said = await self._traits(log)
                 work = asyncio.to_thread(forecast, log, self._wishes, self.today, before, traits)
-                self._made = await self._clock.outside(work)
+                made = await self._clock.outside(work)
             finally:
                 log.close()
+            barred = await Barred(self._store).find(made.summaries.customers.tolist())
+            said = [*(Finding("columns", "ok", one) for one in self.said), *said]
+            self._made = leave_out(replace(made, findings=(*said, *made.findings)), barred)
         return self._made
 
     async def keep(self) -> None:
@@ -145,8 +151,23 @@ class PredictionMaker:
         finally:
             await source.close()
 
-    async def _traits(self) -> tuple[Trait, ...]:
-        return ()
+    async def _traits(self, log: OrderLog) -> tuple[tuple[Trait, ...], list[Finding]]:
+        """Return what else is known of the customers of the log, by their names there."""
+        from penstock.features.customer_value.propensity import Trait
+        from penstock.flows.traits import read_known
+
+        if self._wishes.signals is None:
+            return (), []
+        known, unread = await read_known(self._store, self._wishes.signals, self._open)
+        names = {fold_key(name): name for name in log.summaries().customers.tolist()}
+        traits = [Trait(names[one.customer], one.day, one.name, one.value) for one in known if one.customer in names]
+        said = []
+        if unread:
+            said.append(Finding("signals", "warn", f"{unread:,} signals cannot be read", "Write numbers and days."))
+        if len(traits) < len(known):
+            strange = f"{len(known) - len(traits):,} of {len(known):,} signals are of nobody in the order log"
+            said.append(Finding("signals", "warn", strange, "Name customers as the orders do."))
+        return tuple(traits), said
 
 
 class FlatSource:

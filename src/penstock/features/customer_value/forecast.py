@@ -6,7 +6,11 @@ A run stands on the whole log and a holdout, or (`add`) on what was kept of the 
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from penstock.base.errors import InputError
 from penstock.base.types import Finding
@@ -19,7 +23,7 @@ from penstock.features.customer_value.predictions import Predictions, predict
 from penstock.features.customer_value.propensity import Propensity, Trait, predict_orders
 from penstock.features.customer_value.quality import Quality
 from penstock.features.customer_value.rfm import Rfm, score
-from penstock.features.customer_value.summaries import Summaries, to_date, to_day
+from penstock.features.customer_value.summaries import COLUMNS, Summaries, to_date, to_day
 from penstock.features.customer_value.wishes import Wishes
 
 VERSION = 1
@@ -83,6 +87,31 @@ class Forecast:
             return None
         one = self.choice
         return Kept(one.model.name, one.fit, one.horizon, one.cut, one.until, one.trials, one.baselines, one.summaries)
+
+
+def leave_out(made: Forecast, people: Collection[str]) -> Forecast:
+    """Take people out of what is said and kept, such as who objects to profiling; what is known of all stays."""
+    if not people:
+        return made
+    names = made.summaries.customers
+    stay = ~np.isin(names.astype(str), list(people))
+    known = made.summaries
+    kept = replace(
+        known,
+        **{name: getattr(known, name)[stay] for name in COLUMNS},
+        refunds={name: amount for name, amount in known.refunds.items() if name not in people},
+    )
+    said = made.predictions
+    if said is not None:
+        columns = ("customers", "alive", "churn", "orders", "spend", "value")
+        said = replace(said, **{name: _take(getattr(said, name), stay) for name in columns})
+    rfm = Rfm(made.rfm.recency[stay], made.rfm.frequency[stay], _take(made.rfm.money, stay), made.rfm.names[stay])
+    choice = replace(made.choice, summaries=kept) if made.choice else None
+    return replace(made, summaries=kept, predictions=said, rfm=rfm, choice=choice)
+
+
+def _take(column: Any, stay: Any) -> Any:
+    return None if column is None else column[stay]
 
 
 def rules_of(wishes: Wishes) -> OrderRules:

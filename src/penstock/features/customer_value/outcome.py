@@ -61,6 +61,7 @@ def facts_of(made: Forecast) -> dict[str, Any]:
         "value_horizon_days": made.wishes.value_horizon,
         "propensity_by": "boosted-trees" if trees else made.model,
         "is_forecast": made.predictions is not None,
+        "is_sound": all(finding.verdict != "fail" for finding in made.findings),
     }
 
 
@@ -82,7 +83,7 @@ def records_of(made: Forecast) -> Iterator[dict[str, Any]]:
 FIELDS = (
     "customer", "orders", "first_order", "last_order", "p_alive", "churn", "expected_orders", "propensity",
     "expected_spend", "lifetime_value", "recency", "frequency", "money", "rfm", "group", "group_means", "reasons",
-    "model", "version", "as_of", "horizon_days", "value_horizon_days", "propensity_by", "is_forecast",
+    "model", "version", "as_of", "horizon_days", "value_horizon_days", "propensity_by", "is_forecast", "is_sound",
 )  # fmt: skip
 
 
