@@ -37,6 +37,8 @@ _WORDED = 50_000
 """Customers whose words are counted."""
 _FACTS = 12
 _DAY = 86_400
+_VALUE = re.compile(r"[^.!?\n]{1,40}")
+"""One of several values in a cell; a sentence is none."""
 _BAND = re.compile(r"(?:minus |in )?\d[\d ]*(?:$| to under | or more| days)")
 
 
@@ -63,7 +65,13 @@ class Told(NamedTuple):
 
 
 def to_plain(value: Any) -> Any:
-    """Return what a text means: a number where it is written as one, a date likewise; all else as it is."""
+    """Return what a text means: a number or date where it is written as one, several values with semicolons between.
+
+    All else stays as it is.
+    """
+    if isinstance(value, str) and ";" in value:
+        parts = [part.strip() for part in value.split(";") if part.strip()]
+        return parts if all(_VALUE.fullmatch(part) for part in parts) else value
     if not isinstance(value, str) or len(value) > 40:
         return value
     text = value.strip()

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.sandbox.groups import name_group
 from penstock.sandbox.prompt import Prompt
 
 _LANGUAGE = re.compile(r"\blanguage: ?([A-Za-z]{2,3})\b")
@@ -41,7 +42,7 @@ def _phrases() -> dict[str, _Phrases]:
 
 
 def write_copy(schema: dict[str, Any], prompt: Prompt) -> dict[str, Any] | None:
-    """Return campaign texts where the schema asks for `variants`, `segments` or `alt_texts`; None for any other."""
+    """Return campaign texts where the schema asks for `variants`, `segments`, `alt_texts` or a group's name; else None."""
     fields = schema.get("properties") or {}
     orders = "\n".join(turn.text for turn in prompt.turns if turn.role == "system")
     found = _LANGUAGE.search(orders)
@@ -52,6 +53,8 @@ def write_copy(schema: dict[str, Any], prompt: Prompt) -> dict[str, Any] | None:
         return {"variants": _write_variants(fields["variants"], prompt, orders, phrases, faults)}
     if "segments" in fields and "text" in _item(fields["segments"]):
         return {"segments": _translate(prompt, phrases, faults)}
+    if {"name", "difference"} <= fields.keys():
+        return name_group(prompt)
     if "alt_texts" in fields:
         return {"alt_texts": _describe(list(fields["alt_texts"].get("properties") or {}), faults)}
     return None
