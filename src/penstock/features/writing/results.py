@@ -154,6 +154,7 @@ def weigh_evidence(results: Sequence[AngleResult], least: int = LEAST_DELIVERED)
         )
     if all("more than" not in said for said in says):
         says.append("no angle did better than another by more than chance")
+    says.append("mailings differ in readers and offers; only versions of one mailing were tested against each other")
     return Evidence(order_angles(results), says)
 
 
