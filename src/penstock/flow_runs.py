@@ -289,6 +289,8 @@ class FlowRuns:
         kind, _, retried = rows[0].source.partition(":")
         if kind == LettersSource.KIND:
             bench.source = LettersSource(self.store, retried)
+        if isinstance(bench.source, MadeSource):
+            await bench.source.go_on(rows[0].source)
         await Increments(flow, bench).begin()
         bench.road = await choose_road(flow, bench, run_id, None, self.batches)
         return PageWorker(flow, bench, run_id, Progress(self.clock, run_id))

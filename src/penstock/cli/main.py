@@ -121,6 +121,7 @@ class _Lazy(click.Group):
         "reconcile": ("penstock.cli.reconcile", "reconcile", "Compare the ledger with OpenAI's usage and costs."),
         "content": ("penstock.cli.content", "content", "Write campaign texts from a brief; learn from results."),
         "predict": ("penstock.cli.predict", "predict", "Who comes back, how often, worth how much; with a report."),
+        "segments": ("penstock.cli.segments", "segments", "Segments that a flow keeps: show, name, draw, renew."),
         "trends": ("penstock.cli.trends", "trends", "How feedback moves over time; which topics turned."),
         "evaluate": ("penstock.cli.evaluate", "evaluate", "Measure sentiment, or what redaction finds."),
         "serve": ("penstock.cli.serve", "serve", "Serve everything over HTTP."),

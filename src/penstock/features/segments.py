@@ -20,7 +20,7 @@ from penstock.base.errors import InputError
 from penstock.features.clustering.behaviour import Behaviour, BehaviourScale
 from penstock.features.clustering.counts import compare_counts
 from penstock.features.clustering.customers import Customers
-from penstock.features.clustering.drawing import draw_map
+from penstock.features.clustering.drawing import Method, draw_map
 from penstock.features.clustering.drift import Drift, find_outliers, measure_drift
 from penstock.features.clustering.examples import pick_examples
 from penstock.features.clustering.identity import carry_ids, find_places
@@ -185,6 +185,7 @@ def tell(
     texts: Sequence[str],
     columns: Mapping[str, Sequence[Any]],
     as_of: float,
+    method: Method | None = None,
 ) -> Told:
     """Say what makes each segment different. `columns` are all fields that customers are described by."""
     segmentation, places = grouped.segmentation, grouped.places
@@ -198,7 +199,7 @@ def tell(
         words,
         list(pick_examples(segmentation, customers, places)),
         find_outliers(segmentation, places),
-        _draw(segmentation, customers, places),
+        _draw(segmentation, customers, places, method),
     )
 
 
@@ -208,7 +209,7 @@ def _strip(text: str) -> str:
     return " ".join(value for value in values if not _BAND.match(value))
 
 
-def _draw(segmentation: Segmentation, customers: Customers, places: Places) -> Picture:
+def _draw(segmentation: Segmentation, customers: Customers, places: Places, method: Method | None) -> Picture:
     rows = np.sort(customers.draw(places.segments != NOWHERE, DRAWN, segmentation.seed))
     behaviour = customers.behaviour
     if behaviour is not None:
@@ -217,7 +218,7 @@ def _draw(segmentation: Segmentation, customers: Customers, places: Places) -> P
         behaviour = Behaviour(numbers, categories, behaviour.share, behaviour.weights)
     keys = None if customers.keys is None else [customers.keys[row] for row in rows]
     some = Customers(customers.take(rows), customers.embedding, keys, behaviour)
-    drawn = draw_map(segmentation, some)
+    drawn = draw_map(segmentation, some, method)
     points = zip(drawn.places.tolist(), places.segments[rows].tolist(), strict=True)
     return Picture(drawn.note, drawn.method, [(round(x, 3), round(y, 3), segment) for (x, y), segment in points])
 

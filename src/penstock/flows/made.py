@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from penstock.base.clock import Clock
-from penstock.base.types import Page, Record, Source
+from penstock.base.types import Finding, Page, Record, Source
 from penstock.operations.declare import ModelChoice
 from penstock.runtime.call import Caller, Estimate
 from penstock.runtime.dialects import Tx
@@ -53,6 +53,14 @@ class Maker(Protocol):
         """Let go of files and connections."""
 
 
+@runtime_checkable
+class Adviser(Protocol):
+    """A maker that has something to say in a plan."""
+
+    async def advise(self) -> list[Finding]:
+        """Say what a person should know before the run; buys nothing."""
+
+
 class MadeSource:
     """A source of computed records. `prepare` makes them; before that it shows what is free, or an example."""
 
@@ -86,6 +94,17 @@ class MadeSource:
 
     def identity(self) -> str:
         return f"made:{self._batch}"
+
+    async def advise(self) -> list[Finding]:
+        """Return what the maker says to a plan."""
+        return await self._maker.advise() if isinstance(self._maker, Adviser) else []
+
+    async def go_on(self, identity: str) -> None:
+        """Read the records that a run began with, on whichever machine, even where its inputs have changed since."""
+        kind, _, batch = identity.partition(":")
+        if kind == "made" and batch != self._batch:
+            self._batch = batch
+            await self._look()
 
     async def _look(self) -> None:
         rows = await self._store.read("made_batch", batch=self._batch)

@@ -126,7 +126,10 @@ class Planner:
     async def _is_to_be_made(self) -> bool:
         """Tell whether the source's records must be bought before they can be counted."""
         source = self.bench.source
-        if not isinstance(source, MadeSource) or source.is_known:
+        if not isinstance(source, MadeSource):
+            return False
+        self.plan.findings += await source.advise()
+        if source.is_known:
             return False
         self.plan.made_first = source.cost.likely
         message = f"{source.describe()} are computed first; calls and writes are known after that"

@@ -45,6 +45,9 @@ class SegmentsPart(Strict):
     drifted: Literal["tell", "anew"] = "tell"
     """What happens when the segments no longer fit: it is said, or they are found anew."""
 
+    map: Literal["neighbours", "directions"] | None = None
+    """How the map is drawn; without it by neighbours where `penstock[map]` is installed."""
+
     @field_validator("k")
     @classmethod
     def _check_count(cls, value: int | str) -> int | str:

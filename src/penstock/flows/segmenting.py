@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from penstock.base.clock import Clock
-from penstock.base.types import Money, Record, Source
+from penstock.base.types import Finding, Money, Record, Source
 from penstock.features.segment_book import About, Name, Segment, SegmentBook, Version, Wished
 from penstock.flows.made import FREE, Means
 from penstock.flows.model import Flow
 from penstock.flows.segment_options import SegmentsPart
+from penstock.flows.sinking import ListPart
 from penstock.runtime.call import Estimate
 from penstock.runtime.store import Store
 
@@ -113,12 +114,50 @@ class SegmentMaker:
         if run and self._part.names == "model" and nameless:
             names = names | await self._ask_names(nameless, names, run)
         names = _take_given(names, wished)
-        about = self._tell(people, grouped, told, names, before)
+        about = self._tell(people, grouped, told, names, before, newest)
         if run:
             await self.book.add(recipe, grouped.segmentation.to_bytes(), about, wished)
         version = newest.number + 1 if newest is not None else 1
         for record in self._records(people, grouped, told, names, before, version):
             yield record
+
+    async def advise(self) -> list[Finding]:
+        """Say how the segments stand, and which of them the lists of the flow leave out."""
+        newest = await self.book.newest()
+        if newest is None:
+            return [Finding("segments", "ok", f"found in this run; k: {self._part.k}")]
+        about = newest.about
+        one = next((trial for trial in about.trials if trial.segments == len(about.segments)), None)
+        message = f"{len(about.segments)} segments, version {about.version}"
+        if one is not None:
+            message += (
+                f"; silhouette {one.silhouette:.2f}, halves agree {one.agreement:.2f}, smallest {one.smallest:.1%}"
+            )
+        if about.suggested not in (None, len(about.segments)):
+            message += f"; {about.suggested} would be suggested"
+        found = [Finding("segments", "ok", message, "`penstock segments show` compares numbers of segments.")]
+        if about.drift is not None and about.drift.verdict != "steady":
+            told = "; ".join((about.drift.verdict, *about.drift.reasons))
+            found.append(Finding("segments", "warn", told, "`penstock segments refresh` lets them follow."))
+        return found + self._look_at_lists({segment.id for segment in about.segments})
+
+    def _look_at_lists(self, ids: set[str]) -> list[Finding]:
+        families = [
+            (name, {str(option) for option in part.options})
+            for target in self._flow.targets
+            for name, part in target.part.lists.items()
+            if isinstance(part, ListPart)
+        ]
+        return [
+            Finding(
+                "segments",
+                "warn",
+                f"the list {name} has no option for {', '.join(sorted(ids - options))}",
+                "Add them to its `options`.",
+            )
+            for name, options in families
+            if ids & options and ids - options
+        ]
 
     async def close(self) -> None:
         await self._source.close()
@@ -163,7 +202,7 @@ class SegmentMaker:
             customers = self._customers(people, matrix, None)
             grouped = segments.group(customers, self._part.count, old, "anew", before)._replace(drift=drift)
         texts = people.describe()
-        told = segments.tell(grouped, customers, texts, people.columns, self.as_of)
+        told = segments.tell(grouped, customers, texts, people.columns, self.as_of, self._part.map)
         names = segments.name_plainly(grouped.segmentation.ids, told)
         nameless = self._keep_names(names, grouped, told, texts, newest, wished)
         return grouped, told, names, nameless
@@ -239,11 +278,18 @@ class SegmentMaker:
         return Estimate(likely, most)
 
     def _tell(
-        self, people: People, grouped: Grouped, told: Told, names: Mapping[str, Name], before: Sequence[str]
+        self,
+        people: People,
+        grouped: Grouped,
+        told: Told,
+        names: Mapping[str, Name],
+        before: Sequence[str],
+        newest: Version | None,
     ) -> About:
         from penstock.features import segments
 
         ids, places = grouped.segmentation.ids, grouped.places
+        compared = grouped if grouped.way == "found" or newest is None else newest.about
         far = set(told.outliers.tolist())
         outliers = [sum(int(places.segments[row]) == at for row in far) for at in range(len(ids))]
         now = ["" if at < 0 else ids[at] for at in places.segments.tolist()]
@@ -272,8 +318,8 @@ class SegmentMaker:
                 )
                 for at, one in enumerate(ids)
             ],
-            trials=grouped.trials,
-            suggested=grouped.suggested,
+            trials=compared.trials,
+            suggested=compared.suggested,
             drift=segments.to_moved(grouped.drift),
             retired=grouped.retired,
             picture=told.picture,
