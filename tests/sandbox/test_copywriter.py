@@ -79,3 +79,17 @@ def test_every_other_schema_is_left_to_others() -> None:
         assert write_copy(angle_less, ask("", "x")) is None
         if "angle" not in str(schema):
             assert write_copy(schema, ask("", "x")) is None
+
+
+@pytest.mark.parametrize(("phrase", "told", "spoilt"), [
+    ("", False, []),
+    ("[sandbox:sloppy]", False, ["de"]),
+    ("[sandbox:sloppy]", True, []),
+    ("[sandbox:sloppy always]", True, ["en", "de"]),
+])  # fmt: skip
+def test_a_picture_is_told_in_every_language_that_is_asked_for(phrase: str, told: bool, spoilt: list[str]) -> None:
+    texts = {"type": "object", "properties": {"en": {"type": "string"}, "de": {"type": "string"}}}
+    copy = write_copy({"type": "object", "properties": {"alt_texts": texts}}, ask("", phrase, told=told))
+    assert copy is not None
+    assert list(copy["alt_texts"]) == ["en", "de"]
+    assert [language for language, text in copy["alt_texts"].items() if "77" in text] == spoilt

@@ -5,6 +5,7 @@ import pytest
 from fake_asker import FakeAsker, answer, choose
 from penstock.base.errors import InputError, OutputError
 from penstock.operations import moderate
+from penstock.operations.media import RED_SQUARE
 from penstock.operations.moderate import Input
 
 GOOD = {"flagged": False, "categories": {"hate": False}, "category_scores": {"hate": 0.01}}
@@ -38,3 +39,23 @@ def test_a_reply_of_another_shape_is_an_error(content: Any) -> None:
 def test_wrong_texts_are_named(texts: Any) -> None:
     with pytest.raises(InputError, match="texts"):
         moderate.OPERATION.parse({"texts": texts})
+
+
+async def test_a_picture_is_looked_at_together_with_its_texts() -> None:
+    asker = FakeAsker({"results": [BAD]})
+    parsed = moderate.OPERATION.parse({"texts": ["a"], "image": f"data:image/png;base64,{RED_SQUARE}"})
+    output = await moderate.run(asker, parsed, choose("omni-moderation-latest"))
+    assert [verdict.flagged for verdict in output.verdicts] == [True]
+    text, image = asker.asked[0].body["input"]
+    assert text == {"type": "text", "text": "a"}
+    assert image["image_url"]["url"].startswith("data:image/png;base64,")
+    alone = moderate.OPERATION.parse({"image": f"data:image/png;base64,{RED_SQUARE}"})
+    assert len(moderate.prepare(alone, choose("omni-moderation-latest")).body["input"]) == 1
+    with pytest.raises(OutputError):
+        moderate.read(alone, answer({"results": [GOOD, GOOD]}))
+
+
+@pytest.mark.parametrize("image", ["data:text/plain;base64,YWJj", "http://shop.example/a.png", "/etc/passwd", 7])
+def test_what_is_no_picture_is_refused(image: Any) -> None:
+    with pytest.raises(InputError, match="image"):
+        moderate.OPERATION.parse({"image": image})

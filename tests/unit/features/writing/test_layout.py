@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from penstock.base.errors import InputError, SettingsError
 from penstock.features.emails import check_mail
 from penstock.features.writing.guard import Guarded
-from penstock.features.writing.layout import USUAL, _load, escape_text, fill, render, to_plain
+from penstock.features.writing.layout import USUAL, Shown, _load, escape_text, fill, render, to_plain
 from penstock.vendor.brevo_template import read_tags
 
 for needed in ("mrml", "css_inline"):
@@ -157,3 +158,21 @@ def test_a_whole_mail_has_a_way_out_text_and_known_tags(html: str, text: str, re
     checks = check_mail(html, text, ["FIRSTNAME"])
     assert [check.name for check in checks if check.verdict == "error"] == refused
     assert check_mail("x" * 200_000, "x", [])[-1].verdict == "warning"
+
+
+@pytest.mark.parametrize("layout", [USUAL, "<div>[[picture]]</div>[[body]]"])
+def test_a_picture_stands_in_its_slot_with_its_words_and_never_wider_than_it_is(layout: str) -> None:
+    alt = "Shoes & \"more\" {{ contact.A | default:'x' }}"
+    html = render(fill(layout, PARTS, "de", Shown("hero 1.jpg", alt, 480)))
+    (image,) = re.findall(r"<img [^>]*>", html)
+    assert 'src="hero 1.jpg"' in image
+    assert 'width="480"' in image
+    assert "Shoes &amp; &quot;more&quot;" in image
+    assert "{{ contact.A | default:'x' }}" in image
+    assert "<img" not in render(fill(layout, PARTS, "de"))
+
+
+def test_a_layout_without_a_place_for_the_picture_is_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        fill("<p>[[body]]</p>", PARTS, "en", Shown("a.jpg", "", 600))
+    assert caught.value.code == "content.slot"

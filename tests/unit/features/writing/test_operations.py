@@ -244,6 +244,26 @@ async def test_a_layout_that_cannot_be_read_is_refused_before_anything_is_paid()
     assert asker.asked == []
 
 
+async def test_a_picture_has_the_words_of_each_language_and_a_layout_without_its_place_is_refused_first() -> None:
+    mails = (as_email("First paragraph with some words."), as_email("Ein erster Absatz mit einigen Wörtern."))
+    asker = FakeAsker(mails[0], verdicts(False))
+    values = {"offer": OFFER, "variants": 1, "moderation": True}
+    picture = {"address": "visual-1.jpg", "alt": {"en": "A sandal"}, "width": 500}
+    output = await emails.run(asker, emails.Input.model_validate({**values, "picture": picture}), choose())
+    assert 'alt="A sandal"' in output.variants[0].html
+    asker = FakeAsker()
+    bare = {**values, "picture": picture, "layout": "<p>[[body]] {{ unsubscribe }}</p>"}
+    with pytest.raises(InputError, match="no place for the picture"):
+        await emails.run(asker, emails.Input.model_validate(bare), choose())
+    assert asker.asked == []
+
+
+@pytest.mark.parametrize("address", ["http://shop.example/a.png", "javascript:x", "data:image/png;base64,AA", "a<b"])
+def test_a_picture_lies_beside_the_mail_or_behind_https(address: str) -> None:
+    with pytest.raises(InputError, match="address"):
+        emails.OPERATION.parse({"offer": OFFER, "picture": {"address": address}})
+
+
 @pytest.mark.parametrize("url", ["http://shop.example", "javascript:alert(1)", 'https://x.example/"><script>', "shop"])
 def test_a_button_leads_to_https_or_a_tag_and_nowhere_else(url: str) -> None:
     with pytest.raises(ValueError, match="https"):
