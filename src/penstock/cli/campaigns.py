@@ -22,6 +22,7 @@ from penstock.cli.campaign_results import show_results
 from penstock.cli.main import Given, common, run_async
 from penstock.data.brevo_campaign_file import CampaignFile, read_campaign
 from penstock.data.brevo_campaigns import OPEN_STATES
+from penstock.data.brevo_preview import guard_page
 from penstock.workspace import Workspace
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -175,12 +176,24 @@ def show(given: Given, which: str, save: str | None, contact: str, connection: s
 
     review, preview = run_async(work)
     if save:
-        Path(save).write_text(preview.get("HTML", ""), encoding="utf-8")
+        _save_page(Path(save), preview.get("HTML", ""))
     if as_json:
         render.show_json(_without_samples(review))
         return
     _show_review(review)
     render.show_facts([(name, text) for name, text in preview.items() if name != "HTML"])
+
+
+def _save_page(path: Path, page: str) -> None:
+    """Write a mail so that a browser shows it and runs nothing: values of contacts stand in it as they are."""
+    try:
+        path.write_text(guard_page(page), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror}",
+            code="files.not-written",
+            hint="Give --save a file in a folder that may be written to.",
+        ) from error
 
 
 def _without_samples(review: Review) -> Review:

@@ -265,7 +265,7 @@ def _show_result(result: Result) -> None:
     if list(output)[:1] == ["text"] and not any(
         value for name, value in output.items() if name not in ("text", "model")
     ):
-        render.show(str(output["text"]))
+        render.show_text(str(output["text"]))
     else:
         render.show_facts((name, _shown(value)) for name, value in output.items())
     _show_facts(result)
