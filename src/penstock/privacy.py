@@ -186,17 +186,22 @@ class Privacy:
 
     async def object(self, contact: str) -> None:
         """Note that a contact objects to profiling and marketing: flows skip it, and what is queued is not sent."""
-        await self.barred.add([fold_identifier(contact)], "objected", self._clock.now())
+        await self.barred.add([_fold(contact)], "objected", self._clock.now())
 
     async def withdraw_objection(self, contact: str) -> None:
         """Note that a contact no longer objects here; what Brevo says of it still counts."""
-        await self.barred.lift([fold_identifier(contact)], "objected")
+        await self.barred.lift([_fold(contact)], "objected")
 
     async def _find(self, contact: str) -> Traces:
-        identifier = fold_identifier(contact)
-        if not identifier:
-            raise InputError("no contact was named", code="privacy.no-contact", hint="Give an email or an ext_id.")
-        return await find_traces(self._store, identifier)
+        return await find_traces(self._store, _fold(contact))
+
+
+def _fold(contact: str) -> str:
+    """Return the identifier as it is compared; raises `InputError` for none."""
+    identifier = fold_identifier(contact)
+    if not identifier:
+        raise InputError("no contact was named", code="privacy.no-contact", hint="Give an email or an ext_id.")
+    return identifier
 
 
 def _inputs_of(definition: Any) -> dict[str, dict[str, Any]]:

@@ -54,6 +54,8 @@ from penstock.vendors import Vendors
 
 LOOK_AGAIN_SECONDS = 5.0
 """After a sending without an answer, so long until the status is asked."""
+LONGEST_NUMBER = 15
+"""Digits of an id; what has more is a name."""
 _PLACE = "https://preview.example/picture.jpg"
 
 
@@ -331,7 +333,7 @@ class Campaigns:
 
     async def _number(self, which: str) -> int:
         """Return the id of a campaign that is named by its id or, when it is our own, by its name."""
-        if which.isdecimal():
+        if which.isdecimal() and len(which) <= LONGEST_NUMBER:
             return int(which)
         known = await self._effects.get(CAMPAIGN, which)
         if known is not None and known.receipt:

@@ -103,7 +103,8 @@ def show_plan(made: Plan, flow: Path) -> None:
         render.show_problems(made.examples)
     render.note()
     deadline = f" --by {made.by}" if made.by != "now" else ""
-    render.note(f"Nothing was bought or written. To run it: penstock run {flow}{deadline}")
+    schema = " --apply-schema" if any("--apply-schema" in (finding.fix or "") for finding in made.findings) else ""
+    render.note(f"Nothing was bought or written. To run it: penstock run {flow}{schema}{deadline}")
 
 
 def show_ways(made: Plan) -> None:

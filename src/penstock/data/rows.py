@@ -79,7 +79,7 @@ def require_columns(what: str, wanted: Sequence[str], present: Sequence[str], op
             raise InputError(
                 f"{what} has no column {name!r}; it has: {listed}",
                 code="input.missing-column",
-                hint=suggest(name, present) or f"Set `{option}` to one of these columns.",
+                hint=suggest(name, present) or f"Name one of these columns for `{option}`.",
             )
 
 

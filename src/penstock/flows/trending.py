@@ -30,7 +30,11 @@ async def read_trends(
     Raises `InputError` where nothing with a date was judged.
     """
     if not isfinite(days) or not 0 < days <= LONGEST:
-        raise InputError("the days of a window are a number above zero, at most ten years", code="trends.bad-days")
+        raise InputError(
+            "the days of a window are a number above zero, at most ten years",
+            code="trends.bad-days",
+            hint="28 days show months, 7 weeks.",
+        )
     newest = (await store.read("newest_dated", flow=flow, now=now))[0][0]
     if newest is None:
         raise InputError(

@@ -56,7 +56,7 @@ def find_place(what: str, options: Mapping[str, Any], folder: Path) -> Place:
         raise InputError(
             f"the format of {name} is not known" if not kind else f"there is no format {kind!r}",
             code="files.unknown-format",
-            hint=suggest(kind, known) or f"Add `format:` with one of {', '.join(known)}.",
+            hint=suggest(kind, known) or f"Call it .csv, .jsonl or .parquet, or add `format:` in a flow: {', '.join(known)}.",
         )
     return Place(Path(os.path.abspath(folder / Path(name).expanduser())), name, kind)  # noqa: PTH100 - keeps links
 
