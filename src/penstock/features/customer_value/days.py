@@ -28,13 +28,20 @@ class CustomerDays:
     value: Floats
 
     @classmethod
-    def of(cls, customer: Integers, day: Integers, value: Floats, customers: int) -> CustomerDays:
-        """Merge orders of one customer and day: scipy sorts and adds them as it would make a sparse matrix."""
-        low = int(day.min()) if len(day) else 0
-        width = int(day.max()) - low + 1 if len(day) else 1
-        table = sparse.csr_array((value, (customer, day - low)), shape=(customers, width))
-        some = np.flatnonzero(np.diff(table.indptr))
-        return cls(some, table.indptr[some], table.indices + low, table.data)
+    def of(cls, customer: Integers, day: Integers, value: Floats, chosen: Flags, customers: int) -> CustomerDays:
+        """Merge the chosen orders of one customer and day: scipy sorts and adds them as it makes a sparse matrix.
+
+        The columns are used up: what is not chosen moves to a customer behind the last, which is cut off.
+        """
+        left = np.flatnonzero(~chosen)
+        low = int(day.min(where=chosen, initial=np.iinfo(day.dtype).max)) if len(left) < len(day) else 0
+        customer[left], day[left] = customers, low
+        day -= low
+        table = sparse.csr_array((value, (customer, day)), shape=(customers + 1, int(day.max(initial=0)) + 1))
+        sizes = np.diff(table.indptr[:-1])
+        some, end = np.flatnonzero(sizes), int(table.indptr[-2])
+        table.indices += low
+        return cls(some, table.indptr[some], table.indices[:end], table.data[:end])
 
     def between(self, low: int | None, high: int | None) -> CustomerDays:
         """Return the entries from the day `low` to the day `high`."""
@@ -72,6 +79,11 @@ class CustomerDays:
             return self
         keep = np.repeat(begun, self.sizes)
         return self._split(self.day[keep], self.value[keep], np.where(begun, self.sizes, 0))
+
+    @property
+    def last(self) -> int:
+        """The last day of all."""
+        return int(self.day.max(initial=0))
 
     @property
     def sizes(self) -> Integers:

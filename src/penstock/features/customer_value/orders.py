@@ -29,7 +29,6 @@ FORMATS = {
     ".jsonl": "read_json(?, format = 'newline_delimited')", ".ndjson": "read_json(?, format = 'newline_delimited')",
 }  # fmt: skip
 """How DuckDB reads each kind of file, by the ending of its name."""
-_NOTHING = (np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,11 @@ class OrderLog:
         self.rules = rules
         found = scan(store, columns, rules)
         store.close()
-        counted = inspect(found, columns, rules, to_day(today))
-        self.quality, self._names, self._refunded = counted.quality, found.names, counted.refunds
-        self._days = CustomerDays.of(*counted.orders, len(found.names))
+        self.quality, is_order, self._refunded = inspect(found, columns, rules, to_day(today))
+        self._names = found.names
+        if not self.quality.has_value:
+            found.value[:] = 0.0
+        self._days = CustomerDays.of(found.customer, found.day, found.value, is_order, len(found.names))
         if not self.quality.orders:
             raise InputError(
                 "the order log holds no order that can be used",
@@ -166,8 +167,7 @@ class OrderLog:
 
     def close(self) -> None:
         """Let go of the memory."""
-        self._days = CustomerDays.of(*_NOTHING, 0)
-        self._refunded = _NOTHING
+        self._days = self._days.between(self._days.last + 1, None)
 
     def _window(self, as_of: datetime.date | None, since: datetime.date | None) -> tuple[int, int]:
         low, high = to_day(since or self.first_day), to_day(as_of or self.last_day)
@@ -181,29 +181,30 @@ class OrderLog:
 
     def _count(self, low: int, high: int, until: int) -> tuple[Summaries, Integers, Floats]:
         """Count what is known by the day `high`, and what comes after it up to the day `until`."""
-        grain = self.rules.grain
-        days = self._days.between(None, until or high).by(grain)
-        if grain > 1 or low > to_day(self.first_day):
+        days = self._days if (until or high) >= to_day(self.last_day) else self._days.between(None, until or high)
+        days = days.by(self.rules.grain)
+        if self.rules.grain > 1 or low > to_day(self.first_day):
             days = days.between(low, None)
+        orders, value = days.sizes, days.value
         if until:
             days = days.begun_by(high)
-        known = days.day <= high
-        orders, value = days.count(known), np.where(known, days.value, 0.0) if until else days.value
+            known = days.day <= high
+            orders, value = days.count(known), np.where(known, days.value, 0.0)
         found = Summaries(
             self._names[days.customer], orders, first=days.day[days.starts], last=days.day[days.starts + orders - 1],
             total=days.add(value), squares=days.add(value * value), first_total=days.value[days.starts],
             since=low, as_of=high, unit=self.rules.unit, has_value=self.quality.has_value,
             refunds=self._refunds(low, high),
         )  # fmt: skip
-        return found, days.sizes - orders, days.add(days.value - value)
+        return found, days.sizes - orders, days.add(days.value - value) if until else np.zeros(len(found))
 
     def _refunds(self, low: int, high: int) -> dict[str, float]:
         if self.rules.refunds == "drop" or not self.quality.has_value:
             return {}
-        customer, day, value = self._refunded
-        chosen = (day >= low) & (day <= high)
-        some, places = np.unique(customer[chosen], return_inverse=True)
-        amounts = np.bincount(places, -value[chosen], len(some))
+        back = self._refunded
+        chosen = (back.day >= low) & (back.day <= high)
+        some, places = np.unique(back.customer[chosen], return_inverse=True)
+        amounts = np.bincount(places, -back.value[chosen], len(some))
         return dict(zip(self._names[some].tolist(), amounts.tolist(), strict=True))
 
 
@@ -245,6 +246,8 @@ def _connect(rules: OrderRules) -> duckdb.DuckDBPyConnection:
     try:
         store.execute("SET enable_progress_bar = false")
         store.execute("SET TimeZone = ?", [rules.zone])
+        if store.execute("SELECT count(*) FROM duckdb_optimizers() WHERE name = 'type_pushdown'").fetchone() != (0,):
+            store.execute("SET disabled_optimizers = 'type_pushdown'")  # DuckDB 2.0 makes errors of try_cast on CSV
     except duckdb.Error as error:
         store.close()
         raise InputError(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from penstock.base.types import Finding
 from penstock.features.customer_value.rows import Flags, Floats, Integers
-from penstock.features.customer_value.scan import Scan
+from penstock.features.customer_value.scan import Scan, blocks
 from penstock.features.customer_value.summaries import EPOCH, to_date
 
 if TYPE_CHECKING:
@@ -34,70 +35,61 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Sorted:
-    """Which rows of a scan count: orders and refunds, with their value at the given rates; days since 1970."""
+class Refunds:
+    """Money that went back: whose (a place in the names of the scan), when (days since 1970), how much (below zero)."""
 
-    orders: tuple[Integers, Integers, Floats]
-    """Customer, day and value of each."""
-    refunds: tuple[Integers, Integers, Floats]
-    quality: Quality
+    customer: Integers
+    day: Integers
+    value: Floats
 
 
-def inspect(found: Scan, columns: OrderColumns, rules: OrderRules, today: int) -> Sorted:
-    """Tell orders from refunds and from rows that are left out, and say what looks odd."""
+def inspect(found: Scan, columns: OrderColumns, rules: OrderRules, today: int) -> tuple[Quality, Flags, Refunds]:
+    """Say what looks odd, which rows are orders, and what was refunded; values are turned into one currency."""
     mixed = len([name for name in found.currencies if name not in rules.rates]) > (0 if rules.rates else 1)
     counts, sound = _count(found, today)
     if found.repeats is not None and rules.duplicates == "drop":
         sound &= ~found.repeats
     if rules.zeros == "drop" and columns.value:
         sound &= found.value != 0
+    if found.rate is not None:
+        found.value[:] *= found.rate
     has_value = columns.value is not None and not mixed
-    worth = found.value if found.rate is None else found.value * found.rate
-    orders = _take(sound & (worth >= 0), found.customer, found.day, worth)
-    if not has_value:
-        orders = (*orders[:2], np.zeros(len(orders[0])))
     quality = Quality(
         counts["rows"], counts["used"], counts["refunds"], counts["first"], counts["last"], has_value, found.currencies
     )
+    back = np.flatnonzero(sound & (found.value < 0)) if counts["refunds"] else np.empty(0, np.intp)
+    sound &= found.value >= 0
     quality.findings += _left_out(counts, rules, columns)
     quality.findings += _mixes(found, columns, rules, mixed)
-    quality.findings += _gaps(orders[1])
-    return Sorted(orders, _take(sound & (worth < 0), found.customer, found.day, worth), quality)
+    quality.findings += _gaps(found.day, sound, quality)
+    return quality, sound, Refunds(found.customer[back], found.day[back], found.value[back])
 
 
-def _count(found: Scan, today: int) -> tuple[dict[str, Any], Flags]:
+def _count(found: Scan, today: int) -> tuple[Counter[str], Flags]:
     """Count the rows by what is wrong with them, and return those with which nothing is."""
-    day, value = found.day, found.value
-    nobody, undated, future = found.nobody, day < EARLIEST, day > today
-    worthless = ~np.isfinite(value)
-    sound = ~(nobody | undated | future | worthless)
-    used, refunds = sound & (value >= 0), sound & (value < 0)
-    days = day[used]
-    counts = {
-        "rows": len(day),
-        "nobody": int(nobody.sum()),
-        "undated": int(undated.sum()),
-        "future": int(future.sum()),
-        "worthless": int(worthless.sum()),
-        "zeros": int((used & (value == 0)).sum()),
-        "refunds": int(refunds.sum()),
-        "refunded": float(value[refunds].sum()),
-        "used": len(days),
-        "first": int(days.min()) if len(days) else 0,
-        "last": int(day[sound].max()) if sound.any() else 0,
-        "repeated": 0 if found.repeats is None else int(found.repeats.sum()),
-    }
+    sound = np.empty(len(found.day), bool)
+    counts: Counter[str] = Counter({"rows": len(found.day)})
+    first, last = today, EARLIEST - 1
+    for block in blocks(len(sound)):
+        day, value = found.day[block], found.value[block]
+        nobody, undated, future = found.customer[block] == found.nobody, day < EARLIEST, day > today
+        worthless = ~np.isfinite(value)
+        good = ~(nobody | undated | future | worthless)
+        used, back = good & (value >= 0), good & (value < 0)
+        wrong = {"nobody": nobody, "undated": undated, "future": future, "worthless": worthless}
+        for name, rows in {**wrong, "used": used, "refunds": back, "zeros": used & (value == 0)}.items():
+            counts[name] += int(np.count_nonzero(rows))
+        counts["refunded"] += value[back].sum()
+        first = min(first, int(day.min(where=used, initial=today)))
+        last = max(last, int(day.max(where=good, initial=EARLIEST - 1)))
+        sound[block] = good
+    counts["first"], counts["last"] = first, last
+    counts["repeated"] = 0 if found.repeats is None else int(np.count_nonzero(found.repeats))
     return counts, sound
 
 
-def _take(chosen: Flags, customer: Integers, day: Integers, value: Floats) -> tuple[Integers, Integers, Floats]:
-    if chosen.all():
-        return customer, day, value
-    return customer[chosen], day[chosen], value[chosen]
-
-
-def _left_out(counts: dict[str, Any], rules: OrderRules, columns: OrderColumns) -> list[Finding]:
-    rows: int = counts["rows"]
+def _left_out(counts: Counter[str], rules: OrderRules, columns: OrderColumns) -> list[Finding]:
+    rows = counts["rows"]
     said: list[Finding] = []
 
     def say(name: str, count: int, message: str, fix: str) -> None:
@@ -133,8 +125,13 @@ def _mixes(found: Scan, columns: OrderColumns, rules: OrderRules, mixed: bool) -
     return said
 
 
-def _gaps(ordered: Integers) -> list[Finding]:
-    days = np.unique(ordered)
+def _gaps(day: Integers, orders: Flags, quality: Quality) -> list[Finding]:
+    if not quality.orders:
+        return []
+    is_busy = np.zeros(quality.last - quality.first + 1, bool)
+    for block in blocks(len(day)):
+        is_busy[day[block][orders[block]] - quality.first] = True
+    days = np.flatnonzero(is_busy) + quality.first
     steps = np.diff(days)
     if len(steps) < 10:
         return []

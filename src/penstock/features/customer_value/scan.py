@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Marks = npt.NDArray[np.uint64]
 NEVER = int(np.iinfo(np.int32).min)
 """The day of a row whose date cannot be read."""
+_BLOCK = 1 << 17
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -40,31 +42,32 @@ class Scan:
     timed: int
     """Dates written with a time of day, and (`offset`) with an offset from UTC; only where dates are text."""
     offset: int
-
-    @property
-    def nobody(self) -> Flags:
-        """Rows that name no customer."""
-        missing = next((at for at, name in enumerate(self.names) if name is None), None)
-        return np.zeros(len(self.customer), bool) if missing is None else self.customer == missing
+    nobody: int
+    """The place in `names` of rows that name no customer; -1 where there are none."""
 
 
 def scan(store: duckdb.DuckDBPyConnection, columns: OrderColumns, rules: OrderRules) -> Scan:
     """Read the table `raw`; raises `InputError` (`orders.column`) when it lacks a column.
 
     Customers are told apart by 64 bits of hash: among ten million, two are taken for one with a chance of 3 in a
-    million. It takes some 70 bytes of memory a row while it reads, and 20 afterwards.
+    million. Reading takes some 70 bytes of memory a row.
     """
     kinds = _kinds(store, columns)
     fields = _fields(columns, rules, kinds)
     table = store.execute(f"SELECT {', '.join(f'{field} AS {name}' for name, field in fields.items())} FROM raw")
     found = table.fetchnumpy()
-    stands, firsts = stand_ins(np.asarray(found.pop("customer")))
-    names, customer = _name(store, columns, kinds, stands, firsts)
+    names, nobody, customer = _name(store, columns, kinds, *stand_ins(np.asarray(found.pop("customer"))))
     day = np.ma.filled(found["day"], NEVER)
     value, rate = _number(found["value"]), _number(found["rate"]) if "rate" in found else None
-    repeats = _repeats(np.asarray(found["mark"]), customer, day, value)
-    timed, offset = _clocks(store, columns, kinds)
-    return Scan(names, customer, day, value, rate, repeats, _currencies(store, columns), timed, offset)
+    repeats = _repeats(np.asarray(found.pop("mark")), customer, day, value)
+    clocks = _clocks(store, columns, kinds)
+    return Scan(names, customer, day, value, rate, repeats, _currencies(store, columns), *clocks, nobody)
+
+
+def blocks(rows: int) -> Iterator[slice]:
+    """Yield parts of so many rows, small enough that what is worked out of one stays near the processor."""
+    for start in range(0, rows, _BLOCK):
+        yield slice(start, min(start + _BLOCK, rows))
 
 
 def quote(name: str) -> str:
@@ -122,15 +125,20 @@ def stand_ins(marks: Marks) -> tuple[Integers, Flags]:
     The leading bits of a mark are its place in a table that remembers one row; the few marks that find another one
     there are sorted. That is a third of what sorting all of them takes.
     """
-    place = _places(marks, len(marks))
-    table = np.zeros(1 << _bits(len(marks)), place.dtype)
-    table[place[::-1]] = np.arange(len(marks) - 1, -1, -1, dtype=place.dtype)  # the first row has the last word
-    stands = table[place]
-    strange = np.flatnonzero(marks[stands] != marks)
-    if len(strange):
-        _, first, back = np.unique(marks[strange], return_index=True, return_inverse=True)
-        stands[strange] = strange[first][back]
-    is_first = np.zeros(len(marks), bool)
+    bits, rows = _bits(len(marks)), len(marks)
+    kind = np.int32 if bits < 32 else np.int64
+    table, is_first = np.zeros(1 << bits, kind), np.zeros(rows, bool)
+    stands: Integers = np.empty(rows, kind)
+    for block in blocks(rows):
+        table[_places(marks[block], bits)] = np.arange(block.start, block.stop, dtype=kind)
+    strange = []
+    for block in blocks(rows):
+        stands[block] = table[_places(marks[block], bits)]
+        strange.append(block.start + np.flatnonzero(marks[stands[block]] != marks[block]))
+    others = np.concatenate(strange) if strange else np.empty(0, np.int64)
+    if len(others):
+        _, first, back = np.unique(marks[others], return_index=True, return_inverse=True)
+        stands[others] = others[first][back]
     is_first[stands] = True
     return stands, is_first
 
@@ -139,16 +147,15 @@ def _bits(rows: int) -> int:
     return max(rows.bit_length(), 8)
 
 
-def _places(marks: Marks, rows: int) -> Integers:
-    """Return the leading bits of marks: as many as make a place for each row."""
-    bits = _bits(rows)
-    return (marks >> np.uint64(64 - bits)).astype(np.int32 if bits < 32 else np.int64)
+def _places(marks: Marks, bits: int) -> npt.NDArray[np.int64]:
+    """Return the leading bits of marks."""
+    return (marks >> np.uint64(64 - bits)).view(np.int64)
 
 
 def _name(
     store: duckdb.DuckDBPyConnection, columns: OrderColumns, kinds: dict[str, str], stands: Integers, firsts: Flags
-) -> tuple[npt.NDArray[Any], Integers]:
-    """Fetch the name of each customer once, and return the names and each row's place in them."""
+) -> tuple[npt.NDArray[Any], int, Integers]:
+    """Fetch the name of each customer once; return the names, the place of none at all, and each row's place."""
     name = quote(columns.customer)
     clean = f"nullif(trim({name}), '')" if kinds[columns.customer] == "VARCHAR" else f"{name}::VARCHAR"
     store.register("firsts", {"is_first": firsts})
@@ -158,30 +165,36 @@ def _name(
     ).fetchnumpy()
     store.unregister("firsts")
     names = np.array(found["name"], object)
-    names[np.ma.getmaskarray(found["name"])] = None
-    places = (np.cumsum(firsts, dtype=stands.dtype) - 1)[stands]
+    missing = np.flatnonzero(np.ma.getmaskarray(found["name"]))
+    names[missing] = None
+    place = np.cumsum(firsts, dtype=stands.dtype)
+    for block in blocks(len(stands)):
+        stands[block] = place[stands[block]] - 1
     if not np.asarray(found["is_changed"]).any():
-        return names, places
+        return names, int(missing[0]) if len(missing) else -1, stands
     seen: dict[Any, int] = {}  # names that differ by spaces around them are one customer
-    same = np.array([seen.setdefault(entry, len(seen)) for entry in names], places.dtype)
-    return np.array(list(seen), object), same[places]
+    same = np.array([seen.setdefault(entry, len(seen)) for entry in names], stands.dtype)
+    return np.array(list(seen), object), seen.get(None, -1), same[stands]
 
 
 def _repeats(mark: Marks, customer: Integers, day: Integers, value: Floats) -> Flags | None:
     """Mark every row but one of those that are equal; a shared hash alone does not make them so."""
-    mark = mark + customer.astype(np.uint64) * _ODD
-    in_order = np.sort(mark)
+    for block in blocks(len(mark)):
+        mark[block] += customer[block].astype(np.uint64) * _ODD
+    in_order, bits = np.sort(mark), _bits(len(mark))
     again = in_order[1:][in_order[1:] == in_order[:-1]]
     if not len(again):
         return None
-    is_near = np.zeros(1 << _bits(len(mark)), bool)  # only the few rows near a mark that comes again are sorted
-    is_near[_places(again, len(mark))] = True
-    near = np.flatnonzero(is_near[_places(mark, len(mark))])
+    is_near = np.zeros(1 << bits, bool)  # only the few rows near a mark that comes again are sorted
+    is_near[_places(again, bits)] = True
+    found = [block.start + np.flatnonzero(is_near[_places(mark[block], bits)]) for block in blocks(len(mark))]
+    near = np.concatenate(found)
     near = near[np.argsort(mark[near], kind="stable")]
     low, high = near[:-1], near[1:]
-    is_same = np.ones(len(low), bool)
-    for column in (mark, customer, day, (value + 0.0).view(np.uint64)):  # no minus zero
+    is_same = mark[low] == mark[high]
+    for column in (customer, day):
         is_same &= column[low] == column[high]
+    is_same &= (value[low] == value[high]) | (np.isnan(value[low]) & np.isnan(value[high]))
     result = np.zeros(len(mark), bool)
     result[high] = is_same
     return result
