@@ -342,3 +342,58 @@ def test_settings_that_are_wrong_name_their_origin(tmp_path: Path, penstock: Any
 def test_retrying_or_showing_a_run_that_does_not_exist_is_said(tmp_path: Path, penstock: Any) -> None:
     for command in ("show", "retry"):
         assert_error(penstock("runs", command, "run_none", "--sandbox"), 2, "run.unknown", "runs list")
+
+
+WRONG: list[tuple[str, tuple[str, ...], str, tuple[str, ...]]] = [
+    ("an id longer than any", ("campaigns", "show", "9" * 30), "campaign.unknown", ("campaigns list",)),
+    ("a name of nothing", ("campaigns", "approve", "none"), "campaign.unknown", ("campaigns list",)),
+    ("not confirmed", ("campaigns", "schedule", "1", "--at", "tomorrow"), "campaign.not-confirmed", ("--confirm-id",)),
+    ("a campaign that is none", ("campaigns", "draft", "half.yaml"), "campaign.file", ("campaigns.md",)),
+    ("no text file", ("campaigns", "draft", "junk.bin"), "flow.encoding", ("UTF-8",)),
+    ("a plain address", ("webhooks", "create", "--url", "http://hooks.example"), "webhook.bad-url", ("https",)),
+    ("no address", ("webhooks", "create", "--url", "not a url"), "webhook.bad-url", ("https",)),
+    ("an empty file", ("feedback", "import", "empty.csv"), "files.empty", ("Check the export",)),
+    ("an unknown format", ("feedback", "import", "junk.bin"), "files.unknown-format", (".csv",)),
+    ("a folder in place of a file", ("content", "write", "folder"), "flow.unreadable", ("Give a file",)),
+    ("a missing column", ("feedback", "import", "head.csv", "--columns", "text=No"), "input.missing-column", ("No",)),
+    ("no pair", ("feedback", "import", "head.csv", "--columns", "text"), "input.shape", ("NAME=COLUMN",)),
+    ("no text", ("feedback", "add", ""), "feedback.no-text", ("text",)),
+    ("no time", ("feedback", "add", "Hi", "--at", "never"), "feedback.bad-time", ("2026",)),
+    ("a folder that is not there", ("feedback", "export", "none/all.csv"), "files.not-written", ("none",)),
+    ("a flow that judged nothing", ("trends", "none"), "trends.nothing-dated", ("Run it first",)),
+    ("a window of no days", ("trends", "none", "--days", "nan"), "trends.bad-days", ("28",)),
+    ("a flow without a source", ("trends", "half.yaml"), "flow.invalid", ("flow-file.md",)),
+    ("a brief that is none", ("content", "write", "half.yaml"), "content.field", ("offer",)),
+    ("results without columns", ("content", "remember", "head.csv"), "content.outcome", ("delivered",)),
+    ("results without anything", ("content", "remember", "empty.csv"), "content.outcome", ("delivered",)),
+    ("nobody", ("objections", "add", " "), "privacy.no-contact", ("email",)),
+    ("nobody to explain", ("explain", ""), "privacy.no-contact", ("email",)),
+    ("an event that was never", ("events", "replay", "none"), "events.nothing-to-replay", ("events tail",)),
+    ("a mapping with a slip", ("events", "check", "head.csv", "--mapping", "flatt"), "flow.missing", ("flat",)),
+    ("a day that is none", ("reconcile", "--since", "someday"), "input.date", ("2026",)),
+    ("an unknown token", ("tokens", "remove", "none"), "token.no-such-name", ("tokens list",)),
+    ("an unknown batch", ("batches", "cancel", "none"), "batch.unknown", ("batches list",)),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_what_nobody_can_do_is_one_clear_error(
+    tmp_path: Path, penstock: Any, arguments: tuple[str, ...], code: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "head.csv").write_text("id,email,date,text\n")
+    (tmp_path / "half.yaml").write_text("name: half\n")
+    (tmp_path / "junk.bin").write_bytes(b"\xff\xfe\x00\x81" * 60)
+    (tmp_path / "folder").mkdir()
+    ended = penstock(*arguments, "--sandbox")
+    assert_error(ended, 2, code, *words)
+    assert ended.err.count("hint:") == 1
+    assert ended.out == ""
+
+
+def test_the_next_command_is_told_as_it_has_to_be_typed(tmp_path: Path, penstock: Any) -> None:
+    Shop(tmp_path)
+    assert "penstock run flow.yaml --apply-schema --sandbox" in penstock("plan", "flow.yaml", "--sandbox").err
+    with (tmp_path / "feedback.csv").open("a") as file:
+        file.write("f9,c9@example.com,no date,Fine\n")
+    assert re.search(r"penstock runs retry \S+ --sandbox", penstock(*RUN).err)

@@ -49,6 +49,15 @@ def test_every_command_has_help(penstock: Any, path: tuple[str, ...]) -> None:
     assert lines[1].strip().endswith((".", ":", ",")) or len(lines[1]) > 20
 
 
+@pytest.mark.parametrize("path", [path for path, _ in COMMANDS if path != ("sandbox", "up")], ids=" ".join)
+def test_an_option_that_no_command_has_is_one_clear_error(penstock: Any, tmp_path: Path, path: tuple[str, ...]) -> None:
+    ended = penstock(*path, "--nonsense-option", "x")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("rror: ") == 1
+    assert "--nonsense-option" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[" ".join(path) for path, _ in COMMANDS])
 def test_every_option_and_command_says_what_it_is(path: tuple[str, ...], command: click.Command) -> None:
     assert command.help or command.short_help, path

@@ -71,7 +71,7 @@ def read_document(path: Path, kind: Kind = FLOW) -> Document:
             f"{path} is not UTF-8 text: byte {error.start}", code="flow.encoding", hint="Save it as UTF-8."
         ) from error
     except OSError as error:
-        raise FlowError(f"cannot read {path}: {error.strerror}", code="flow.unreadable") from error
+        raise FlowError(f"cannot read {path}: {error.strerror}", code="flow.unreadable", hint="Give a file.") from error
     if len(content) > MAX_BYTES:
         raise FlowError(f"{path} is too large for a {kind.name} ({len(content):,} bytes)", code="flow.too-large")
     try:

@@ -133,7 +133,7 @@ def draft(given: Given, file: str, replace: bool, connection: str, as_json: bool
         return 1
     render.show(f"The {drafted.kind} {drafted.number} ({drafted.name}) is {drafted.done}.")
     if drafted.kind == "campaign":
-        render.note(f"Look at it: penstock campaigns show {drafted.number}")
+        render.note(f"Look at it: {given.type(f'campaigns show {drafted.number}')}")
     return 0
 
 
@@ -297,7 +297,7 @@ def schedule(
 
     review = run_async(work)
     render.show(f"The campaign {review.number} ({review.name}) goes out at {_time(moment)} UTC.")
-    render.note(f"To take that back: penstock campaigns withdraw {review.number}")
+    render.note(f"To take that back: {given.type(f'campaigns withdraw {review.number}')}")
 
 
 def _hold_to_typed(which: str, number: int | None, people: int | None) -> tuple[int, int]:

@@ -184,7 +184,15 @@ def _read_outcomes(file: Path) -> list[Outcome]:
     outcomes = []
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            for number, row in enumerate(csv.DictReader(lines), 2):
+            rows = csv.DictReader(lines)
+            missing = {"source", "version", "angle", "delivered", "clicked"} - set(rows.fieldnames or ())
+            if missing:
+                raise InputError(
+                    f"{file} has no column {', '.join(sorted(missing))}",
+                    code="content.outcome",
+                    hint=f"The columns are {', '.join(Outcome.__struct_fields__)}.",
+                )
+            for number, row in enumerate(rows, 2):
                 filled = {name: value for name, value in row.items() if value not in (None, "")}
                 try:
                     outcomes.append(msgspec.convert(filled, Outcome, strict=False))

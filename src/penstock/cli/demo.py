@@ -162,7 +162,7 @@ class _Story:
         for line in lines:
             line.clear()
         self.reports.append(report)
-        show_report(report, str(self.flow))
+        show_report(report, f"run {self.flow} --workspace {self.folder}", Given())
         if report.problem is not None:
             render.show_error(report.problem)
             return False

@@ -167,14 +167,20 @@ def replay(
 
     What a mapping refused is not kept: mend it and run `penstock events send` on the same file again.
     """
-    from penstock.events.replay import Choice
+    from penstock.events.replay import Choice, Replayed
 
     choice = Choice(event_ids, state or "", code, read_moment(since, 0.0), read_moment(until, 1e12))
     done = open_and_run(given, "events replay", lambda deliveries: deliveries.replay(choice))
     if as_json:
         render.show_json(done)
         return
-    render.note(f"{done.waiting:,} events wait again. Send them: penstock events flush")
+    if done == Replayed(0, 0, 0):
+        raise InputError(
+            "no event that has ended fits",
+            code="events.nothing-to-replay",
+            hint="`penstock events tail` lists ids and states; what a mapping refused is sent again from its file.",
+        )
+    render.note(f"{done.waiting:,} events wait again. Send them: {given.type('events flush')}")
     if done.too_old:
         render.note(f"{done.too_old:,} happened more than 7 days ago: OpenAI takes them no more.")
     if done.gone:

@@ -43,7 +43,7 @@ def plan(given: Given, flow: Path, connection: str | None, by: str | None, all_r
     if as_json:
         render.show_json(made)
     else:
-        show_plan(made, flow)
+        show_plan(made, flow, given)
     return 2 if any(finding.verdict == "fail" for finding in made.findings) else 0
 
 
@@ -57,7 +57,7 @@ def _greet(workspace: Workspace) -> None:
         )
 
 
-def show_plan(made: Plan, flow: Path) -> None:
+def show_plan(made: Plan, flow: Path, given: Given) -> None:
     """Write a plan for people."""
     render.show(f"Plan of {made.flow}, from {made.source}")
     render.show_facts(
@@ -104,7 +104,7 @@ def show_plan(made: Plan, flow: Path) -> None:
     render.note()
     deadline = f" --by {made.by}" if made.by != "now" else ""
     schema = " --apply-schema" if any("--apply-schema" in (finding.fix or "") for finding in made.findings) else ""
-    render.note(f"Nothing was bought or written. To run it: penstock run {flow}{schema}{deadline}")
+    render.note(f"Nothing was bought or written. To run it: {given.type(f'run {flow}{schema}{deadline}')}")
 
 
 def show_ways(made: Plan) -> None:
@@ -193,7 +193,7 @@ def run(
     elif as_json:
         render.show_json(report_dict(report))
     else:
-        show_report(report, target)
+        show_report(report, f"run {target}", given)
     if report.problem is not None:
         render.show_error(report.problem, debug=given.debug)
         return 130 if report.problem.code == "run.interrupted" else report.exit_code
@@ -280,7 +280,7 @@ def report_dict(report: Report) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def show_report(report: Report, target: str) -> None:
+def show_report(report: Report, target: str, given: Given) -> None:
     """Write how a run ended, for people."""
     counts = report.counts
     head = "went on and " if report.resumed else ""
@@ -305,9 +305,10 @@ def show_report(report: Report, target: str) -> None:
     if report.failures:
         render.show("Failed, for example")
         render.show_problems(report.failures)
-        render.note(f"All of them: penstock runs show {report.run}   Try again: penstock runs retry {report.run}")
+        render.note(f"All of them: {given.type(f'runs show {report.run}')}")
+        render.note(f"Try again: {given.type(f'runs retry {report.run}')}")
     if report.state != "done":
-        render.note(f"To go on: penstock run {target}")
+        render.note(f"To go on: {given.type(target)}")
 
 
 @click.command()

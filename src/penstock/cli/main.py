@@ -27,6 +27,10 @@ class Given:
         self.debug = False
         self.overrides: dict[str, Any] = {}
 
+    def type(self, command: str) -> str:
+        """Return a command as it has to be typed to mean the same place: in the sandbox, where this one was."""
+        return f"penstock {command}" + (" --sandbox" if self.overrides.get("sandbox") else "")
+
 
 def _take_folder(context: click.Context, _param: click.Parameter, value: Path | None) -> None:
     if value is not None:

@@ -88,7 +88,7 @@ def show(given: Given, run: str, limit: int, as_json: bool) -> None:
     if letters:
         render.show(f"Dead letters ({len(letters)} shown)")
         render.show_problems(letter.problem for letter in letters)
-        render.note(f"Try the failed records again: penstock runs retry {row.id}")
+        render.note(f"Try the failed records again: {given.type(f'runs retry {row.id}')}")
 
 
 @runs.command("retry")
@@ -123,7 +123,7 @@ def retry(given: Given, run: str, only: str, budget: float | None, model: str | 
     if as_json:
         render.show_json(report_dict(report))
     else:
-        show_report(report, f"(retry of {run})")
+        show_report(report, f"runs retry {run}", given)
     if report.problem is not None:
         render.show_error(report.problem, debug=given.debug)
     return int(report.exit_code)

@@ -270,6 +270,7 @@ class _Loader:
             raise self._error(message, path, hint) from error
 
     def _error(self, message: str, path: tuple[Any, ...], hint: str = "", code: str | None = None) -> FlowError:
+        hint = hint or "docs/reference/flow-file.md has every word of a flow file."
         return FlowError(message, where=self.document.place(path), hint=hint, code=code)
 
     def _one_of(
