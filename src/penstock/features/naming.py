@@ -125,7 +125,7 @@ def _find_fault(input: Input, said: dict[str, str]) -> str:
     if rare:
         return f"name: {rare[0]!r} is said of one or two members only"
     for field in ("description", "difference"):
-        if copied := _find_copied(_split(said[field]), members):
+        if copied := _find_copied(_split(said[field]), members, input.words):
             return f"{field}: {copied!r} is copied from one or two members"
     return ""
 
@@ -147,12 +147,13 @@ def _is_rare(word: str, members: list[list[str]], words: list[str]) -> bool:
     return 0 < number < min(_MANY, len(members)) and word not in {one.casefold() for one in words}
 
 
-def _find_copied(said: list[str], members: list[list[str]]) -> str:
-    """Return words in a row that only one or two members have, empty where there are none."""
+def _find_copied(said: list[str], members: list[list[str]], words: list[str]) -> str:
+    """Return words in a row, one of them rare, that only one or two members have; empty where there are none."""
     runs = [{tuple(one[at : at + _COPIED]) for at in range(len(one) - _COPIED + 1)} for one in members]
     for at in range(len(said) - _COPIED + 1):
         part = tuple(said[at : at + _COPIED])
-        if 0 < sum(part in run for run in runs) < min(_MANY, len(members)):
+        is_few = 0 < sum(part in run for run in runs) < min(_MANY, len(members))
+        if is_few and any(_is_rare(word, members, words) for word in part):
             return " ".join(part)
     return ""
 
