@@ -26,7 +26,9 @@ _DIRECT = ("horizon", "unit", "as-of", "value-horizon", "discount", "margin", "z
 @click.argument("orders", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--horizon", help="How far to look, such as 13w or 90d (default 13w).")
 @click.option("--as-of", metavar="DATE", help="The day to look from; nothing after it is read (default: today).")
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write predictions: .csv .parquet .jsonl")
+@click.option(
+    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write predictions (.csv, .parquet, .jsonl)."
+)
 @click.option(
     "--report",
     metavar="FOLDER",
