@@ -29,7 +29,7 @@ _KINDS: dict[str, Kind] = {"write-subjects": "subject", "write-email": "email", 
 _VISUAL = "make-visual"
 
 
-class Costs(NamedTuple):
+class Cost(NamedTuple):
     """What a brief probably and at most costs, in dollars, while nothing is held; None where a price is unknown."""
 
     likely: float | None
@@ -56,10 +56,10 @@ class Content:
             return Evidence([], [])
         return weigh_evidence(await read_results(self._store))
 
-    def estimate(self, brief: BriefFile, options: CallOptions = _USUAL) -> Costs:
+    def estimate(self, brief: BriefFile, options: CallOptions = _USUAL) -> Cost:
         """Return what a brief costs: a call a language, each repaired at most once, and the picture."""
         if brief.operation not in _KINDS:
-            return Costs(None, None)
+            return Cost(None, None)
         values, calls = brief.values, list[tuple[Preview, int]]()
         text = msgspec.structs.replace(options, model=options.model or brief.model)
         for language in values.get("languages") or ["en"]:
@@ -71,7 +71,7 @@ class Content:
             look = {"text": "x" * 2000, "images": [f"data:image/png;base64,{RED_SQUARE}"], "max_tokens": told}
             copies = int(brief.visual.get("copies", 1))
             calls.append((self._operations.preview("analyze-image", look), 2 * copies))
-        return Costs(
+        return Cost(
             _sum((preview.likely_dollars, 1) for preview, _ in calls),
             _sum((preview.most_dollars, times) for preview, times in calls),
         )
@@ -103,6 +103,7 @@ class Content:
         pieces = await keep_pieces(self._store, self._clock, _list_pieces(brief.operation, result.output, visuals))
         if folder is not None:
             write_files(result.output, folder, brief.campaign)
+        result = _warn_of_single(result, brief.campaign)
         more = {"evidence": evidence.says, "visuals": visuals, "pieces": msgspec.to_builtins(pieces)}
         return _join(result, visual, {**result.output, **more})
 
@@ -160,6 +161,14 @@ def _remembered(output: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return what results are found by: the subject, or what stands on the button."""
     variants = [one for one in output.get("variants", ()) if one.get("angle")]
     return [(str(one.get("subject") or one.get("button")), one["language"], one["angle"]) for one in variants]
+
+
+def _warn_of_single(result: Result, campaign: dict[str, Any]) -> Result:
+    """Say for which languages there is no second subject to test against; nothing where no campaign is wished for."""
+    languages = [one["language"] for one in result.output.get("variants", ()) if one.get("html")]
+    single = [one for one in dict.fromkeys(languages) if languages.count(one) == 1] if campaign else []
+    said = tuple(f"campaign {language}: one good variant only, so no A/B test" for language in single)
+    return msgspec.structs.replace(result, warnings=(*result.warnings, *said))
 
 
 def _list_pieces(operation: str, output: dict[str, Any], visuals: list[dict[str, Any]]) -> list[Piece]:

@@ -214,12 +214,11 @@ class Planner:
         return self._seen.execute("insert or ignore into seen values (?)", (key,)).rowcount == 1
 
     def _price(self, ask: Ask) -> None:
-        caller, plan = self.bench.caller, self.plan
-        prompt = round(caller.corrections.expect(ask))
-        output = ask.likely_output_tokens
-        plan.calls += 1
-        plan.tokens += prompt + output
-        self._costs.add(ask, Usage(input=prompt, output=output))
+        prompt = round(self.bench.caller.corrections.expect(ask))
+        used = ask.likely or ask.most or Usage(input=prompt, output=ask.likely_output_tokens)
+        self.plan.calls += 1
+        self.plan.tokens += round(used.input + used.output)
+        self._costs.add(ask, used)
 
     async def _writes(self, works: Sequence[Work], waiting: set[int]) -> None:
         good = [work for work in works if work.problem is None]
