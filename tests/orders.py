@@ -17,9 +17,7 @@ HEADINGS = ("order_id", "email", "ordered_at", "total")
 def made(count: int = 800, seed: int = 2) -> list[tuple[str, str, str, float]]:
     """Return orders of made customers: number, email, day, value."""
     rows = sorted(cohorts.orders(count, seed=seed), key=lambda row: (row[1], row[0]))
-    return [
-        (f"o{at}", f"{customer}@example.com", str(day), value) for at, (customer, day, value) in enumerate(rows)
-    ]
+    return [(f"o{at}", f"{customer}@example.com", str(day), value) for at, (customer, day, value) in enumerate(rows)]
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]], headings: Sequence[str] = HEADINGS) -> Path:

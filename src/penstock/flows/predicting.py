@@ -135,7 +135,7 @@ class PredictionMaker:
 
         rules, today, path = rules_of(self._wishes), self.today, self._path
         if path is not None:
-            fields = await asyncio.to_thread(read_fields, path)
+            fields = await self._clock.outside(asyncio.to_thread(read_fields, path))
             columns, self.said = guess_columns(fields, self._wishes.columns)
             work = asyncio.to_thread(OrderLog.from_file, path, columns, rules, today)
             return await self._clock.outside(work)
