@@ -73,7 +73,11 @@ def test_every_example_flow_loads(path):
     flow = load_flow(path)
     is_moved = {target.kind for target in flow.targets} == {"conversions"}
     assert flow.steps or is_moved or flow.source_kind in COMPUTED
-    assert (path.parent / str(flow.source_options["path"])).is_file()
+    parts = [
+        flow.source_options,
+        *(part.get("files", {}) for part in flow.source_options.values() if isinstance(part, dict)),
+    ]
+    assert [part["path"] for part in parts if (path.parent / str(part.get("path", "?"))).is_file()]
 
 
 def test_every_page_of_the_docs_is_linked_from_its_index():
