@@ -33,8 +33,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_orders_become_predictions_and_the_guessed_columns_are_said(penstock: Run, tmp_path: Path, log: Path) -> None:
     ended = predict(penstock, log, *AS_OF, "--save", "out.csv", "--contact-cost", "0.5")
     assert ended.code == 0, ended.err
-    assert "contact is taken from the column 'email'" in ended.err
-    assert "value is taken from the column 'total'" in ended.err
+    assert "contact is taken from the column 'email'" in ended.out
+    assert "value is taken from the column 'total'" in ended.out
     assert "expected value" in ended.out
     row = of_customer(tmp_path / "out.csv", "c249@example.com")
     assert 0 <= float(row["churn"]) <= 1

@@ -67,16 +67,14 @@ def predict(given: Given, /, orders: Path, as_json: bool, name: str | None, **op
     folder, wishes = _wishes_of(orders, options)
     kept_as = name or (load_flow(orders).name if _is_flow(orders) else orders.resolve().name)
 
-    async def work() -> tuple[Forecast, list[str]]:
+    async def work() -> Forecast:
         async with Workspace.open(given.folder, overrides=given.overrides, command="predict") as workspace:
             maker = open_forecaster(workspace.vendors, workspace.store, kept_as, folder, wishes)
             made = await maker.forecast()
             await maker.keep()
-            return made, maker.said
+            return made
 
-    made, said = run_async(work)
-    for one in said:
-        render.note(f"{one}; name the column to have another")
+    made = run_async(work)
     if (path := options["save"]) is not None:
         from penstock.features.customer_value.outcome import save_table
 
