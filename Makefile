@@ -49,7 +49,7 @@ picture: demo
 
 # PEERS=path/to/python names an environment with the peers that benchmarks/quota.py compares with.
 bench: dev
-	for name in estimate overhead single streaming embeddings replay memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in estimate overhead single streaming embeddings segments replay memory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python scripts/demo_texts.py .demo && $(BIN)/python benchmarks/evaluation.py .demo/texts.txt
 	$(BIN)/python benchmarks/quota.py $(if $(PEERS),--peers-python $(PEERS))
 

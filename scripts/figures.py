@@ -156,6 +156,28 @@ def embeddings(found: dict[str, Any]) -> str:
     )
 
 
+def segments(found: dict[str, Any]) -> str:
+    """Describe the search for segments beside scikit-learn."""
+
+    def row(name: str, rounds: list[dict[str, Any]]) -> tuple[object, ...]:
+        one = sorted(rounds, key=lambda each: each["seconds"])[len(rounds) // 2]
+        return name, f"{one['seconds']:.1f} s", f"{one['cpu_seconds']:.1f} s", f"{one['extra_mib']:,.0f} MiB"
+
+    rows = [
+        row("penstock", found["penstock"]),
+        row("scikit-learn, KMeans", found["scikit_learn"]),
+        row("scikit-learn, MiniBatchKMeans", [found["scikit_learn_minibatch"]]),
+    ]
+    return (
+        "## Segments\n\n"
+        f"{found['what']}; extra memory is the peak beyond the vectors. Inertia lies "
+        f"{found['inertia_over_scikit_learn']:+.1%} from scikit-learn's, {found['inertia_over_best_of_restarts']:+.1%} from "
+        f"the best of its restarts. After a quarter more customers {percent(found['kept_after_a_quarter_more'])} stay where "
+        "they were.\n\n"
+        "    python benchmarks/segments.py\n\n" + table(["way", "time", "CPU", "extra memory"], rows) + "\n"
+    )
+
+
 def replay(found: dict[str, Any]) -> str:
     """Describe replay and kill."""
     again, killed = found["replay"], found["kill"]
@@ -370,6 +392,7 @@ SECTIONS = {
     "single": single,
     "streaming": streaming,
     "embeddings": embeddings,
+    "segments": segments,
     "replay": replay,
     "memory": memory,
     "estimate": estimate,
