@@ -1,7 +1,8 @@
 """Who buys within a horizon, by what is known of each customer besides the orders: calibrated gradient boosting.
 
 No future can leak in: every feature is computed up to one `as_of`, labels come strictly after it, the newest complete
-window but one trains and the newest evaluates, and a feature that alone tells the label is refused.
+window but one trains and the newest evaluates, and a feature that alone tells the label is refused. A trait counts
+only where chances were surely better with it (`signals`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from penstock.features.customer_value.calibration import Judgement, area_under_c
 from penstock.features.customer_value.minimum import Minimum
 from penstock.features.customer_value.orders import OrderLog
 from penstock.features.customer_value.rows import Floats
+from penstock.features.customer_value.signals import LEAST, Signal, weigh
 from penstock.features.customer_value.summaries import Summaries, to_day
 
 SUSPICIOUS = 0.98
@@ -52,6 +54,15 @@ class Features:
     as_of: datetime.date
     summaries: Summaries
 
+    def only(self, names: Sequence[str]) -> Features:
+        """Return some of the columns."""
+        places = [self.names.index(name) for name in names]
+        return Features(tuple(names), np.ascontiguousarray(self.table[:, places]), self.as_of, self.summaries)
+
+    def count(self, name: str) -> int:
+        """Return of how many customers a feature is known."""
+        return int(np.isfinite(self.table[:, self.names.index(name)]).sum())
+
 
 @dataclass(frozen=True)
 class Propensity:
@@ -63,9 +74,11 @@ class Propensity:
     against: Judgement
     """How MBG/NBD, which knows orders alone, did on the same window."""
     importance: dict[str, float]
-    """Share of what each feature decided."""
+    """Share of what each feature decided; traits that do not count are not among them."""
     trained: tuple[datetime.date, datetime.date]
     evaluated: tuple[datetime.date, datetime.date]
+    signals: tuple[Signal, ...] = ()
+    """What each trait won on the window that evaluates, and whether it counts."""
 
     @property
     def is_worth_it(self) -> bool:
@@ -81,6 +94,11 @@ class FeatureTable:
         self._traits: dict[str, list[Trait]] = {}
         for trait in sorted(traits, key=lambda entry: entry.day):
             self._traits.setdefault(trait.name, []).append(trait)
+
+    @property
+    def traits(self) -> tuple[str, ...]:
+        """The names of the traits."""
+        return tuple(self._traits)
 
     def build(self, as_of: datetime.date, summaries: Summaries | None = None) -> Features:
         """Return what was known of every customer on `as_of`."""
@@ -102,6 +120,12 @@ class FeatureTable:
         if known.has_value:
             columns["mean value of an order"] = known.net / known.orders
         for name, traits in self._traits.items():
+            if name in columns:
+                raise InputError(
+                    f"{name!r} is worked out of the orders already",
+                    code="prediction.trait",
+                    hint="Give this trait another name.",
+                )
             latest = {trait.customer: trait.value for trait in traits if trait.day <= as_of}
             columns[name] = np.array([latest.get(customer, np.nan) for customer in known.customers], float)
         return Features(tuple(columns), np.column_stack(list(columns.values())), as_of, known)
@@ -121,17 +145,30 @@ def predict_orders(
     tested, truth = _window(log, table, end - step, end, least)
     _stop_leaks(known, labels)
     _stop_leaks(tested, truth)
-    machine = _Machine(known.table, labels)
-    judgement = judge(machine.chances(tested.table), truth)
+    own = tuple(name for name in known.names if name not in table.traits)
+    chances = {own: _learn(own, known, labels, tested)}
+    signals = []
+    for name in table.traits:
+        customers = min(known.count(name), tested.count(name))
+        if customers >= LEAST:
+            chances[*own, name] = _learn((*own, name), known, labels, tested)
+        signals.append(weigh(name, customers, chances[own], chances.get((*own, name)), truth, len(table.traits)))
+    names = (*own, *(signal.name for signal in signals if signal.counts))
+    judgement = judge(chances[names] if names in chances else _learn(names, known, labels, tested), truth)
     rows, places = tested.summaries.grouped
-    plain = MbgNbd(*MbgNbd.fit(rows).parameters)
-    against = judge(1 - plain.none(rows, horizon_days / log.rules.unit)[places], truth)
-    now = table.build(end)
-    final = _Machine(tested.table, truth)
+    model = MbgNbd(*MbgNbd.fit(rows).parameters)
+    against = judge(1 - model.none(rows, horizon_days / log.rules.unit)[places], truth)
+    now = table.build(end).only(names)
+    final = _Machine(tested.only(names).table, truth)
     return Propensity(
-        now.summaries, final.chances(now.table), judgement, against, final.importance(now.names),
-        (end - 2 * step, end - step), (end - step, end),
+        now.summaries, final.chances(now.table), judgement, against, final.importance(names),
+        (end - 2 * step, end - step), (end - step, end), tuple(signals),
     )  # fmt: skip
+
+
+def _learn(names: tuple[str, ...], known: Features, labels: Floats, tested: Features) -> Floats:
+    """Return what some of the features, learnt on one window, say of the next."""
+    return _Machine(known.only(names).table, labels).chances(tested.only(names).table)
 
 
 def _window(
