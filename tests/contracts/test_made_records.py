@@ -116,6 +116,16 @@ async def test_what_costs_is_shown_by_an_example_until_it_is_made(store: Store) 
     assert (source.is_known, source.cost, len(await read(source))) == (True, FREE, 10)
 
 
+async def test_another_machine_goes_on_with_the_records_that_the_run_began_with(store: Store) -> None:
+    began = await open_source(store, Squares(10))
+    await began.prepare("run")
+    other = await open_source(store, Squares(11, Estimate(5, 9)))  # its inputs have changed since
+    await other.go_on(began.identity())
+    assert (other.is_known, await read(other)) == (True, await read(began))
+    await other.go_on("file:elsewhere")
+    assert other.identity() == began.identity()
+
+
 async def test_nothing_made_is_no_record(store: Store) -> None:
     source = await open_source(store, Squares(0))
     await source.prepare("run")

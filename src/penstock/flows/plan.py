@@ -124,17 +124,19 @@ class Planner:
         return len({str(effect.match) for effect in effects})
 
     async def _is_to_be_made(self) -> bool:
-        """Tell whether the source's records must be bought before they can be counted."""
-        source = self.bench.source
-        if not isinstance(source, MadeSource):
-            return False
-        self.plan.findings += await source.advise()
-        if source.is_known:
-            return False
-        self.plan.made_first = source.cost.likely
-        message = f"{source.describe()} are computed first; calls and writes are known after that"
-        self.plan.findings.append(Finding("source", "warn", message))
-        return True
+        """Tell whether records of the source or of a join must be bought before anything can be counted."""
+        unknown = []
+        for source in (self.bench.source, *self.bench.joins.values()):
+            if isinstance(source, MadeSource):
+                self.plan.findings += await source.advise()
+                unknown += [] if source.is_known else [source]
+        for source in unknown:
+            likely = source.cost.likely
+            known = self.plan.made_first
+            self.plan.made_first = None if likely is None or known is None else known + likely
+            message = f"{source.describe()} are computed first; calls and writes are known after that"
+            self.plan.findings.append(Finding("source", "warn", message))
+        return bool(unknown)
 
     def _look_at_model(self) -> list[Finding]:
         if not self.plan.calls and not self.plan.held:  # a flow without a call needs no key
