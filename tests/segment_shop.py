@@ -40,7 +40,7 @@ def crowd(each: int, start: int = 0) -> list[dict[str, Any]]:
 class SegmentShop(Shop):
     """A shop that keeps its customers in segments; `options` are those of the source."""
 
-    def __init__(self, folder: Path, customers: list[dict[str, Any]], **options: Any) -> None:
+    def __init__(self, folder: Path, customers: list[dict[str, Any]], /, **options: Any) -> None:
         self.clock = ManualClock()
         self.customers = customers
         super().__init__(

@@ -307,3 +307,51 @@ async def test_without_a_number_the_suggested_one_is_taken(tmp_path: Path) -> No
         assert "silhouette" in findings[0]
 
     await shop.do(work)
+
+
+async def test_another_flow_joins_the_segments_of_its_customers(tmp_path: Path) -> None:
+    shop = SegmentShop(tmp_path, crowd(20))
+    shop.rows = [{"id": "f1", "email": "c0000@example.com"}, {"id": "f2", "email": "c0001@example.com"}]
+    shop.flow |= {
+        "source": {"files": {"path": "feedback.csv", "key": "id"}},
+        "join": {"group": {**shop.flow["source"], "on": "${{ record.email }}"}},
+        "steps": [{"moderate": {"texts": ["${{ group.name }}"]}}],
+        "sink": {"brevo": {"match": "${{ record.email }}", "attributes": {"SEGMENT": "${{ group.segment }}"}}},
+    }
+
+    async def work(workspace: Any) -> None:
+        plan = await shop.plan(workspace)
+        assert plan.made_first is not None
+        assert plan.made_first > 0
+        assert (await shop.run(workspace)).exit_code == 0
+        about = await newest(workspace, "crowd/join/group")
+        held = {attributes_of(workspace, one["email"])["SEGMENT"] for one in shop.rows}
+        assert len(held & {one.id for one in about.segments}) == 2
+
+    await shop.do(work)
+
+
+async def test_contacts_of_brevo_are_customers_by_their_attributes(tmp_path: Path) -> None:
+    shop = SegmentShop(
+        tmp_path, crowd(1), customers={"brevo": {}}, describe=["attributes.BOUGHT"], behaviour=["attributes.ORDERS"]
+    )
+
+    async def work(workspace: Any) -> None:
+        account = workspace.vendors.account
+        account.add_attribute("BOUGHT")
+        account.add_attribute("ORDERS", "float")
+        for one in crowd(20):
+            account.add_contact(one["email"], {"BOUGHT": one["bought"], "ORDERS": one["orders"]})
+        account.find("email", "c0000@example.com").email_blacklisted = True
+        report = await shop.run(workspace)
+        assert (report.exit_code, report.counts.objected) == (0, 1)
+        lists = lists_of(workspace)
+        assert sum(map(len, lists.values())) == 59
+        assert not any("c0000@example.com" in members for members in lists.values())
+        calls = billed(workspace)
+        shop.clock.advance(DAY)
+        report = await shop.run(workspace)  # the lists and attributes that were written are no reason to buy
+        assert (report.exit_code, billed(workspace)) == (0, calls)
+        assert (await newest(workspace)).changed == 0
+
+    await shop.do(work)
