@@ -223,7 +223,7 @@ def test_the_second_ctrl_c_ends_at_once_and_the_ledger_stays_true(
     tmp_path: Path, sandbox: Sandbox, commands: Commands
 ) -> None:
     make_shop(tmp_path, 50)
-    sandbox.post("latency", vendor="openai", mean=8.0, sigma=0.0)
+    sandbox.post("latency", vendor="openai", mean=20.0, sigma=0.0)
     child = commands.start(*arguments(sandbox))
     while not any(call["operation"] == "decisions" for call in sandbox.state()["calls"]) and not _calls_sent(tmp_path):
         pause(0.01)
