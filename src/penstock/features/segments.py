@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -69,19 +70,24 @@ def to_plain(value: Any) -> Any:
 
     All else stays as it is.
     """
-    if isinstance(value, str) and ";" in value:
-        parts = [part.strip() for part in value.split(";") if part.strip()]
+    return _read_text(value) if isinstance(value, str) else value
+
+
+@lru_cache(1 << 16)
+def _read_text(value: str) -> Any:
+    if ";" in value:
+        parts = tuple(part.strip() for part in value.split(";") if part.strip())
         return parts if all(_VALUE.fullmatch(part) for part in parts) else value
-    if not isinstance(value, str) or len(value) > 40:
-        return value
     text = value.strip()
-    is_code = len(text.lstrip("-")) > 1 and text.lstrip("-").startswith("0") and not text.lstrip("-").startswith("0.")
-    if text[:1].isdigit() or text[:1] == "-":
-        if not is_code:
-            with suppress(ValueError):
-                return float(text)
+    if len(text) > 40 or not (text[:1].isdigit() or text[:1] == "-"):
+        return value
+    digits = text.lstrip("-")
+    is_code = len(digits) > 1 and digits[0] == "0" and digits[1] != "."
+    if not is_code:
         with suppress(ValueError):
-            return datetime.fromisoformat(text)
+            return float(text)
+    with suppress(ValueError):
+        return datetime.fromisoformat(text)
     return value
 
 
