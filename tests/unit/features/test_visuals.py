@@ -174,6 +174,8 @@ def test_figures_codes_tags_and_personal_data_stay_out_of_what_is_drawn() -> Non
         assert absent not in prompt
     assert "No text of any kind" in prompt
     assert "Do not show: fur." in prompt
+    kept = VisualBrief(offer="5G phones, B2B, 3 for 2, 1.299,00 € or 50 Euro less").describe_offer()
+    assert kept == "5G phones, B2B, … for …, … or … less"
     lettered = VisualBrief(offer=OFFER, lettering="Hello").write_prompt()
     assert "spelt exactly so: Hello" in lettered
     assert "No text of any kind" not in lettered
@@ -183,7 +185,7 @@ def test_figures_codes_tags_and_personal_data_stay_out_of_what_is_drawn() -> Non
 @given(
     st.one_of(
         st.sampled_from(["wide", "banner", "square", "tall"]),
-        st.builds("{}x{}".format, st.integers(10, 99999), st.integers(10, 99999)),
+        st.builds("{}x{}".format, st.integers(100, 99999), st.integers(100, 99999)),
     ),
     st.integers(100, 600),
 )
@@ -221,7 +223,15 @@ def test_an_alternative_text_is_checked(text: str, wrong: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"size": "round"}, {"width": 601}, {"copies": 5}, {"offer": ""}, {"lettering": "Hi {{ contact.X }}"}, {"n": 1}],
+    [
+        {"size": "round"},
+        {"size": "99x900"},
+        {"width": 601},
+        {"copies": 5},
+        {"offer": ""},
+        {"lettering": "Hi {{ contact.X }}"},
+        {"n": 1},
+    ],
 )
 def test_what_cannot_be_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(InputError):

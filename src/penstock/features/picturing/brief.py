@@ -22,13 +22,14 @@ MOST_WIDTH = 1_200
 """Points across that a mail can use: twice what it shows."""
 MOST_ALT = 125
 """Characters of an alternative text: some screen readers break longer ones."""
+_LEAST_EDGE = 100
 _STEP, _LEAST_PIXELS = 16, 655_360
 """What GPT Image 2 and newer make: multiples of 16, from so many points on (contract 2.14)."""
 _SHAPES = {"wide": 2 / 3, "banner": 1 / 2, "square": 1.0, "tall": 5 / 4}
 _SIZE = r"^(wide|banner|square|tall|[1-9]\d{1,4}x[1-9]\d{1,4})$"
 _OLD_STYLES: dict[str, Literal["", "vivid", "natural"]] = {"vivid": "vivid", "natural": "natural"}
 _FIGURE = re.compile(
-    r"\b[A-Z]{3,}[-_]?\d+\w*|(?:[€$£]\s?)?\b\d(?:[\d.,:/-]*\d)?(?:\s?(?:[%€$£]|(?:EUR|USD|percent|Prozent)\b))?"
+    r"\b[A-Z]{3,}[-_]?\d+\w*|(?:[€$£]\s?)?\b\d(?:[\d.,:/-]*\d)?(?!\w)(?:\s?(?:[%€$£]|(?:EUR|Euro|USD|percent|Prozent)\b))?"
 )
 _RULES = (
     "One clear subject that is understood at a glance on a small screen, with calm space around it; nothing important "
@@ -76,6 +77,13 @@ class VisualBrief(Fields):
     def _check_lettering(cls, value: str) -> str:
         if read_tags(value):
             raise ValueError("a template tag inside a picture is never filled in")
+        return value
+
+    @field_validator("size")
+    @classmethod
+    def _check_size(cls, value: str) -> str:
+        if "x" in value and min(int(edge) for edge in value.split("x")) < _LEAST_EDGE:
+            raise ValueError(f"a picture has at least {_LEAST_EDGE} pixels each way")
         return value
 
     def aim(self) -> tuple[int, int]:
