@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,10 +234,13 @@ class SegmentMaker:
         old = {one.id: one.name for one in newest.about.segments if one.name.by != "person"} if newest else {}
         segments = grouped.places.segments
         wanted = []
+
+        def marks_of(at: int) -> set[str]:
+            return {mark(texts[row]) for row in (segments == at).nonzero()[0].tolist()}
+
         for at, one in enumerate(grouped.segmentation.ids):
-            marks = {mark(texts[row]) for row in (segments == at).nonzero()[0].tolist()}
             was = old.get(one)
-            if self._part.names == "model" and was is not None and is_still_meant(was, marks):
+            if self._part.names == "model" and was is not None and is_still_meant(was, marks_of(at)):
                 names[one] = was
             elif self._part.names == "terms" and was is not None and grouped.way == "placed" and was.by == "terms":
                 names[one] = was  # what it is made of has not moved
@@ -290,8 +294,7 @@ class SegmentMaker:
 
         ids, places = grouped.segmentation.ids, grouped.places
         compared = grouped if grouped.way == "found" or newest is None else newest.about
-        far = set(told.outliers.tolist())
-        outliers = [sum(int(places.segments[row]) == at for row in far) for at in range(len(ids))]
+        outliers = Counter(places.segments[told.outliers].tolist())
         now = ["" if at < 0 else ids[at] for at in places.segments.tolist()]
         both = [(was, one) for was, one in zip(before, now, strict=True) if was and one]
         return About(
@@ -302,7 +305,7 @@ class SegmentMaker:
             customers=len(now),
             without=places.unplaced - people.left_out,
             left_out=people.left_out,
-            outliers=len(far),
+            outliers=len(told.outliers),
             changed=sum(was != one for was, one in both),
             stayed=sum(was == one for was, one in both),
             weights={field: round(part, 4) for field, part in grouped.segmentation.weights().items()},
@@ -333,12 +336,11 @@ class SegmentMaker:
         names: Mapping[str, Name],
         before: Sequence[str],
         version: int,
-    ) -> list[Record]:
+    ) -> Iterator[Record]:
         ids, far = grouped.segmentation.ids, set(told.outliers.tolist())
         day = datetime.fromtimestamp(self.as_of, UTC).date().isoformat()
         same = {"as_of": day, "model": grouped.segmentation.embedding, "version": version}
         places = zip(grouped.places.segments.tolist(), grouped.places.distances.tolist(), strict=True)
-        records = []
         for row, (at, distance) in enumerate(places):
             one = ids[at] if at >= 0 else None
             name = names[one] if one is not None else Name("")
@@ -351,8 +353,7 @@ class SegmentMaker:
                 "moved": moved,
             }
             data = {**people.kept[row], "customer": people.keys[row], **said, **where, **same}
-            records.append(Record(people.keys[row], data, people.wheres[row]))
-        return records
+            yield Record(people.keys[row], data, people.wheres[row])
 
 
 def _take_given(names: Mapping[str, Name], wished: Wished) -> dict[str, Name]:
