@@ -1,5 +1,6 @@
 """Predictions as the source of a flow: from files, SQL and Brevo orders into attributes, once, and told when odd."""
 
+import datetime
 import json
 import sqlite3
 from pathlib import Path
@@ -10,12 +11,13 @@ import pytest
 import orders
 from penstock.base.clock import ManualClock
 from penstock.base.errors import FlowError, InputError, StoppedError
+from penstock.data.files import files_source
 from penstock.flows.engine import Run
 from penstock.flows.forecasts import load_forecast
 from penstock.runtime.progress import Progress
 from penstock.sandbox.brevo_shop_records import Order
 from penstock.workspace import Workspace
-from shop import Shop, attributes_of, in_shop, written
+from shop import Shop, attributes_of, feedback, in_shop, written
 
 pytest.importorskip("duckdb", reason="needs the extra predict")
 
@@ -237,3 +239,81 @@ async def test_the_example_runs_and_its_orders_are_made_by_its_script(tmp_path: 
     await clock.run(work())
     said = json.loads((tmp_path / "shop" / "report" / "report.json").read_text())
     assert all(finding["verdict"] != "fail" for finding in said["findings"])
+
+
+async def test_what_people_said_is_read_with_its_day_from_files_and_from_judged_feedback(tmp_path: Path) -> None:
+    from penstock.features.customer_value.wishes import read_wishes
+    from penstock.flows.traits import Known, read_known
+
+    rows = [feedback(number, email=f"C{number}@example.com", date="2026-01-05") for number in range(6)]
+    judged = Shop(tmp_path, rows)
+    orders.write_csv(
+        tmp_path / "moods.csv",
+        [
+            ("c1@example.com", "2026-01-02", 0.5, "x"),
+            ("c2@example.com", "never", 1, 2),
+            ("c3@example.com", "2026-01-03", "nan", 4),
+        ],
+        ("contact", "date", "mood", "stars"),
+    )
+    files = {"path": "moods.csv", "key": ["contact", "date"]}
+    wishes = read_wishes(
+        {"orders": {"brevo": {}}, "signals": {"flow": "feedback", "files": files, "values": ["mood", "stars"]}}
+    )
+    assert wishes.signals is not None
+
+    async def work(workspace: Workspace) -> None:
+        await judged.run(workspace)
+        found, unread = await read_known(workspace.store, wishes.signals, open_files)
+        said = [one for one in found if one.name == "sentiment"]
+        assert {one.customer for one in said} == {f"c{number}@example.com" for number in range(6)}
+        assert {str(one.day) for one in said} == {"2026-01-05"}
+        assert all(-1 <= one.value <= 1 for one in said)
+        rest = [one for one in found if one.name != "sentiment"]
+        assert rest == [
+            Known("c1@example.com", datetime.date(2026, 1, 2), "mood", 0.5),
+            Known("c3@example.com", datetime.date(2026, 1, 3), "stars", 4.0),
+        ]
+        assert unread == 4
+
+    async def open_files(kind: str, options: Any) -> Any:
+        assert kind == "files"
+        return files_source(options, tmp_path)
+
+    await in_shop(judged, work)
+
+
+def signals_of(folder: Path, value: Any) -> dict[str, Any]:
+    """Write a number of every customer, known before both windows, and return the option that names it."""
+    rows = [(f"c{number}@example.com", "2025-01-01", value(f"c{number}@example.com")) for number in range(900)]
+    orders.write_csv(folder / "moods.csv", rows, ("contact", "date", "mood"))
+    return {"signals": {"files": {"path": "moods.csv"}, "values": ["mood"]}}
+
+
+async def test_a_signal_that_says_nothing_does_not_count(tmp_path: Path) -> None:
+    pytest.importorskip("lightgbm", reason="needs the extra boosting")
+    noise = signals_of(tmp_path, lambda name: int(name[1:].partition("@")[0]) * 7919 % 101)
+    shop = shop_of(tmp_path, rows=orders.made(900), report="report", **noise)
+
+    async def work(workspace: Workspace) -> None:
+        await shop.run(workspace)
+        report = json.loads((tmp_path / "report" / "report.json").read_text())
+        assert [one["counts"] for one in report["propensity"]["signals"]] == [False]
+        assert "mood" not in report["propensity"]["importance"]
+        assert "What else is known" in (tmp_path / "report" / "report.html").read_text()
+
+    await in_shop(shop, work)
+
+
+async def test_a_signal_written_afterwards_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("lightgbm", reason="needs the extra boosting")
+    rows = orders.made(900)
+    came = {email for _, email, day, _ in rows if day > "2025-11-05"}
+    shop = shop_of(tmp_path, rows=rows, **signals_of(tmp_path, lambda name: int(name in came)))
+
+    async def work(workspace: Workspace) -> None:
+        with pytest.raises(InputError, match="written afterwards") as caught:
+            await shop.plan(workspace)
+        assert caught.value.code == "prediction.leak"
+
+    await in_shop(shop, work)

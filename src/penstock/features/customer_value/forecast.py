@@ -155,7 +155,7 @@ def forecast(
             message = f"the model is {choice.model.name} now, and was {drift.model} in the last run"
             found.append(Finding("drift", "warn", message, "Compare the holdout errors of both runs."))
     propensity = None
-    if wishes.propensity and not added:
+    if wishes.learns and not added:
         propensity, said = _learn(log, wishes, traits)
         found += said
     return Forecast(
@@ -216,11 +216,14 @@ def _learn(log: OrderLog, wishes: Wishes, traits: tuple[Trait, ...]) -> tuple[Pr
     try:
         learnt = predict_orders(log, round(wishes.horizon), traits)
     except InputError as error:
+        if error.code != NOT_ENOUGH:  # such as a signal that was written afterwards
+            raise
         message = f"propensity is that of the orders alone: {error.message}"
         return None, [Finding("propensity", "warn", message, error.hint)]
+    said = [signal.finding for signal in learnt.signals]
     own, plain = learnt.judgement.brier, learnt.against.brier
     if learnt.is_worth_it:
         message = f"boosted trees miss by {own:.4f} (Brier), the orders alone by {plain:.4f}: the trees count"
-        return learnt, [Finding("propensity", "ok", message)]
+        return learnt, [*said, Finding("propensity", "ok", message)]
     message = f"boosted trees miss by {own:.4f} (Brier), the orders alone by {plain:.4f}: the orders count"
-    return learnt, [Finding("propensity", "warn", message, "Nothing to do.")]
+    return learnt, [*said, Finding("propensity", "warn", message, "Nothing to do.")]

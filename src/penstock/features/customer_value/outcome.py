@@ -117,7 +117,8 @@ def save_table(made: Forecast, path: Path) -> int:
                 if name != "customer"
             )
             place = str(fresh).replace("'", "''")
-            store.execute(f"COPY (SELECT {customer}, {rest}, {more} FROM made ORDER BY made.customer) TO '{place}' (FORMAT {kind})")
+            rows = f"SELECT {customer}, {rest}, {more} FROM made ORDER BY made.customer"
+            store.execute(f"COPY ({rows}) TO '{place}' (FORMAT {kind})")
         fresh.replace(path)
     except (duckdb.Error, OSError) as error:
         raise InputError(f"{path} cannot be written: {error}", code="prediction.cannot-write") from error

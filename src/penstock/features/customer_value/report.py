@@ -227,6 +227,7 @@ def _propensity(made: Forecast) -> dict[str, Any] | None:
         "counts": learnt.is_worth_it, "brier": learnt.judgement.brier, "brier_orders_alone": learnt.against.brier,
         "calibration_error": learnt.judgement.calibration_error, "importance": learnt.importance,
         "evaluated": [str(day) for day in learnt.evaluated],
+        "signals": [{**one._asdict(), "counts": one.counts} for one in learnt.signals],
     }  # fmt: skip
 
 

@@ -80,7 +80,7 @@ class Wishes(Part):
     rates: dict[str, float] = Field(default={})
     """What one of each currency is worth in the currency of the values."""
     propensity: bool = False
-    """Also learn from all that is known, by boosted trees; they count only where they beat the orders alone."""
+    """Also learn from all that is known, by boosted trees (so do signals); they count only where better."""
     signals: SignalWishes | None = None
     """What else is known of customers and since when, such as the sentiment of their feedback."""
     add: bool = False
@@ -112,6 +112,11 @@ class Wishes(Part):
         if not all(0 < rate < float("inf") for rate in value.values()):
             raise ValueError("a rate is a number above 0")
         return {name.strip().upper(): rate for name, rate in value.items()}
+
+    @property
+    def learns(self) -> bool:
+        """Whether more than the orders is learnt from."""
+        return self.propensity or self.signals is not None
 
     @property
     def units(self) -> float:
