@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What users choose one by one is tested all together.
+EXTRAS := all,boosting,survival,map
 
 .PHONY: help dev demo test check bench bench-conversions docs picture constraints
 
@@ -22,7 +24,7 @@ $(VENV)/ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, for instance: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group test --group check
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' --group test --group check
 	@touch $@
 
 demo: dev
@@ -57,7 +59,7 @@ constraints:
 	rm -rf .demo/constraints
 	$(PYTHON) -m venv .demo/constraints
 	.demo/constraints/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.demo/constraints/bin/python -m pip install --quiet '.[all]' --group test --group check
+	.demo/constraints/bin/python -m pip install --quiet '.[$(EXTRAS)]' --group test --group check
 	@sed -n '/^#/p' constraints.txt > .demo/constraints.txt
 	.demo/constraints/bin/python -m pip freeze --exclude penstock >> .demo/constraints.txt
 	mv .demo/constraints.txt constraints.txt
