@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from penstock.features.customer_value.rows import Flags, Floats, Integers
+from penstock.features.customer_value.scan import blocks
 
 _MONDAY = 4  # 1970-01-05, in days since 1970
 
@@ -79,6 +80,14 @@ class CustomerDays:
             return self
         keep = np.repeat(begun, self.sizes)
         return self._split(self.day[keep], self.value[keep], np.where(begun, self.sizes, 0))
+
+    def add_squares(self, values: Floats) -> Floats:
+        """Return the sum of the squares of each customer's values, one an entry."""
+        total, starts = np.empty(len(self.starts)), np.append(self.starts, len(self.day))
+        for part in blocks(len(self.starts)):
+            low, high = starts[part.start], starts[part.stop]
+            total[part] = _add(values[low:high] ** 2, self.starts[part] - low)
+        return total
 
     @property
     def last(self) -> int:

@@ -28,7 +28,7 @@ class Table(Protocol):
     def customers(self) -> float:
         """How many there are in all."""
 
-    def take(self, chosen: npt.NDArray[Any], weight: Floats) -> Self:
+    def take(self, chosen: npt.NDArray[Any] | slice, weight: Floats) -> Self:
         """Return some of the rows with another weight each."""
 
 
@@ -40,6 +40,7 @@ SAMPLE = 6_000
 """Rows beyond which the neighbourhood is found on a sample."""
 FARTHEST = 9.9
 """Logarithm of the largest parameter (20,000): beyond it customers are alike, and sums run out of digits."""
+_BLOCK = 1 << 16
 _NEAR = 1e-9
 _NOISE = 1e-11
 """What a sum over a million rows may be off by, as a share: below it the slope alone tells which place is better."""
@@ -70,12 +71,12 @@ def maximise(likelihood: Likelihood[Data], rows: Data, starts: Sequence[Sequence
     small = _sample(rows)
     found = []
     for start in starts:
-        found.append(search.descend(small, np.log(start)))
+        found.append(search.descend(_split(small), np.log(start)))
         if found[-1].is_sound:
             break
     best = min(found, key=lambda place: place.value)
     if small is not rows:
-        best = search.refine(rows, best.theta, best.curvature)
+        best = search.refine(_split(rows), best.theta, best.curvature)
     theta, curvature, value = best.theta, best.curvature, best.value
     if not np.isfinite(value) or best.steepest > (1e-4 if best.is_inside else 1e-2):
         raise InputError(
@@ -116,18 +117,22 @@ class _Search(Generic[Data]):
         self._likelihood = likelihood
         self.evaluations = 0
 
-    def __call__(self, theta: Floats, rows: Data) -> tuple[float, Floats]:
+    def __call__(self, theta: Floats, rows: Sequence[Data]) -> tuple[float, Floats]:
         self.evaluations += 1
-        parameters = np.exp(theta)
-        value, slope = self._likelihood(parameters, rows)
-        return -value / rows.customers, -slope * parameters / rows.customers
+        parameters, customers = np.exp(theta), sum(part.customers for part in rows)
+        value, slope = 0.0, np.zeros(len(theta))
+        for part in rows:
+            own_value, own_slope = self._likelihood(parameters, part)
+            value += own_value
+            slope += own_slope
+        return -value / customers, -slope * parameters / customers
 
-    def descend(self, rows: Data, theta: Floats) -> _Place:
+    def descend(self, rows: Sequence[Data], theta: Floats) -> _Place:
         """Walk down from a starting point, and once more with the curvature of the place that was found."""
         rough = self.refine(rows, theta, self.curvature(rows, theta))
         return self.refine(rows, rough.theta, self.curvature(rows, rough.theta))
 
-    def curvature(self, rows: Data, theta: Floats) -> Floats:
+    def curvature(self, rows: Sequence[Data], theta: Floats) -> Floats:
         """Return the second derivatives, by differences of the exact gradient."""
         size, step = len(theta), 1e-4
         table = np.empty((size, size))
@@ -137,7 +142,7 @@ class _Search(Generic[Data]):
             table[at] = (self(theta + shift, rows)[1] - self(theta - shift, rows)[1]) / (2 * step)
         return np.asarray((table + table.T) / 2)
 
-    def refine(self, rows: Data, theta: Floats, curvature: Floats) -> _Place:
+    def refine(self, rows: Sequence[Data], theta: Floats, curvature: Floats) -> _Place:
         """Go on by Newton steps with a curvature that is corrected on the way (BFGS); stop where nothing is won."""
         value, slope = self(theta, rows)
         held = _beyond(theta, slope)
@@ -167,6 +172,12 @@ class _Search(Generic[Data]):
 def _beyond(theta: Floats, slope: Floats) -> npt.NDArray[np.bool_]:
     """Return which parameters are at the edge of what is searched, where the slope leads farther."""
     return np.asarray((np.abs(theta) >= FARTHEST) & (theta * slope < 0))
+
+
+def _split(rows: Data) -> list[Data]:
+    """Return the rows in parts: what is worked out of one stays near the processor."""
+    starts = range(0, len(rows.weight), _BLOCK)
+    return [rows.take(slice(at, at + _BLOCK), rows.weight[at : at + _BLOCK]) for at in starts]
 
 
 def _sample(rows: Data) -> Data:

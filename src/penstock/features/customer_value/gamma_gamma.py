@@ -44,7 +44,7 @@ class Spend:
         values, places = np.unique(self.orders, return_inverse=True)
         return values, places, np.bincount(places, self.weight, len(values)).astype(np.float64)
 
-    def take(self, chosen: npt.NDArray[Any], weight: Floats) -> Spend:
+    def take(self, chosen: npt.NDArray[Any] | slice, weight: Floats) -> Spend:
         """Return some of the rows with another weight each."""
         return Spend(self.orders[chosen], self.mean[chosen], weight)
 

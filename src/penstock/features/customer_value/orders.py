@@ -192,7 +192,7 @@ class OrderLog:
             orders, value = days.count(known), np.where(known, days.value, 0.0)
         found = Summaries(
             self._names[days.customer], orders, first=days.day[days.starts], last=days.day[days.starts + orders - 1],
-            total=days.add(value), squares=days.add(value * value), first_total=days.value[days.starts],
+            total=days.add(value), squares=days.add_squares(value), first_total=days.value[days.starts],
             since=low, as_of=high, unit=self.rules.unit, has_value=self.quality.has_value,
             refunds=self._refunds(low, high),
         )  # fmt: skip

@@ -81,7 +81,7 @@ class Rows:
         values, places = np.unique(self.repeats, return_inverse=True)
         return values, places, np.bincount(places, self.weight, len(values)).astype(np.float64)
 
-    def take(self, chosen: npt.NDArray[Any], weight: Floats) -> Rows:
+    def take(self, chosen: npt.NDArray[Any] | slice, weight: Floats) -> Rows:
         """Return some of the rows with another weight each."""
         return Rows(self.repeats[chosen], self.recency[chosen], self.age[chosen], weight)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Marks = npt.NDArray[np.uint64]
 NEVER = int(np.iinfo(np.int32).min)
 """The day of a row whose date cannot be read."""
-_BLOCK = 1 << 17
+_BLOCK = 1 << 16
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -144,7 +144,7 @@ def stand_ins(marks: Marks) -> tuple[Integers, Flags]:
 
 
 def _bits(rows: int) -> int:
-    return max(rows.bit_length(), 8)
+    return max(rows.bit_length() - 1, 8)
 
 
 def _places(marks: Marks, bits: int) -> npt.NDArray[np.int64]:
