@@ -355,3 +355,24 @@ async def test_contacts_of_brevo_are_customers_by_their_attributes(tmp_path: Pat
         assert (await newest(workspace)).changed == 0
 
     await shop.do(work)
+
+
+async def test_who_is_gone_leaves_the_list_and_the_attributes_once(tmp_path: Path) -> None:
+    shop = SegmentShop(tmp_path, crowd(20))
+
+    async def work(workspace: Any) -> None:
+        await shop.run(workspace)
+        assert sum(map(len, lists_of(workspace).values())) == 60
+        del shop.customers[0]
+        report = await shop.run(workspace)
+        assert (report.exit_code, report.counts.read) == (0, 60)
+        lists = lists_of(workspace)
+        assert sum(map(len, lists.values())) == 59
+        assert not any("c0000@example.com" in members for members in lists.values())
+        assert not attributes_of(workspace, "c0000@example.com").get("SEGMENT")
+        assert (await newest(workspace)).customers == 59
+        shop.clock.advance(DAY)
+        report = await shop.run(workspace)
+        assert (report.exit_code, report.counts.read, report.counts.written) == (0, 59, 0)
+
+    await shop.do(work)

@@ -22,6 +22,7 @@ from penstock.features.segment_book import About, Name, Segment, SegmentBook, Ve
 from penstock.flows.made import FREE, Means
 from penstock.flows.model import Flow
 from penstock.flows.segment_options import SegmentsPart
+from penstock.flows.segment_past import read_past
 from penstock.flows.sinking import ListPart
 from penstock.runtime.call import Estimate
 from penstock.runtime.store import Store
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from penstock.flows.segment_people import People, Reader
 
 _DAY = 86_400
-_PIECE = 20_000
 _LIKELY = 8
 """Segments that naming is estimated for, where their number is found out."""
 
@@ -105,7 +105,7 @@ class SegmentMaker:
         recipe = self._recipe()
         if newest is not None and newest.recipe != recipe:
             wished = wished._replace(wish="anew")
-        before = await self._read_before(people.keys) if newest is not None else [""] * len(people.keys)
+        before, gone = await read_past(self._store, self._made_as, people.keys)
         with tempfile.TemporaryDirectory(prefix="penstock-segments-") as folder:
             vectors = Vectors(self._caller, self._choose("embedding"), self._part.dimensions, Path(folder))
             matrix = await vectors.collect(people.texts, people.places, flow=self._flow.name, run=run)
@@ -121,6 +121,9 @@ class SegmentMaker:
         version = newest.number + 1 if newest is not None else 1
         for record in self._records(people, grouped, told, names, before, version):
             yield record
+        if "brevo" not in self._part.customers:  # there, who is gone has no lists any more
+            for record in gone:
+                yield record
 
     async def advise(self) -> list[Finding]:
         """Say how the segments stand, and which of them the lists of the flow leave out."""
@@ -177,15 +180,6 @@ class SegmentMaker:
         part = self._part
         told = part.model_dump(include={"describe", "behaviour", "share", "weights", "k", "dimensions"})
         return hash_recipe([told, self._choose("embedding").model.id])
-
-    async def _read_before(self, keys: Sequence[str]) -> list[str]:
-        """Return in which segment each customer was in the last run."""
-        held: dict[str, str] = {}
-        after = 0
-        while rows := await self._store.read("made_rows_of_flow", flow=self._made_as, after=after, limit=_PIECE):
-            after = int(rows[-1][0]) + 1
-            held |= {str(key): msgspec.json.decode(bytes(data)).get("segment") or "" for _, key, data in rows}
-        return [held.get(key, "") for key in keys]
 
     def _group(
         self, people: People, matrix: Any, newest: Version | None, wished: Wished, before: Sequence[str]

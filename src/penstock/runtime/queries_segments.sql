@@ -27,5 +27,5 @@ on conflict (flow) do update set number = excluded.number, wish = excluded.wish,
 update segment_wishes set wish = '' where flow = :flow and number = :number;
 
 -- name: made_rows_of_flow
-select number, key, data from made_rows
+select number, key, place, data from made_rows
 where batch = (select max(batch) from made where flow = :flow) and number >= :after order by number limit :limit;
