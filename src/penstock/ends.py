@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 
 async def fill_sandbox(account: Any, flow: Flow, source: Source) -> None:
-    """Give the emulated Brevo account, while it is empty, the contacts that the flow writes to."""
+    """Give the emulated Brevo account the contacts that a flow writes to, once; an account of people's own stays."""
     from penstock.sandbox.brevo_wire import RefusedError
 
+    if flow.source_kind == "brevo" or flow.name in account.invented or (account.contacts and not account.invented):
+        return
+    known: set[str] = set()
     for target in flow.targets:
         if target.kind != "brevo" or not target.match.names <= {"record"}:
             continue
-        known: set[str] = set()
         async for page in source.pages():
             for record in page.records:
                 with suppress(MappingError, RefusedError):  # a record without a proper address
@@ -37,6 +39,8 @@ async def fill_sandbox(account: Any, flow: Flow, source: Source) -> None:
                     if email and email not in known:
                         known.add(email)
                         account.add_contact(email)
+    if known:
+        account.invented.append(flow.name)
 
 
 async def open_source(

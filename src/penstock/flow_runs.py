@@ -132,7 +132,7 @@ class FlowRuns:
 
     async def _fill_sandbox(self, flow: Flow, source: Source) -> None:
         account = self.vendors.account
-        if account is not None and not account.contacts:
+        if account is not None:
             await fill_sandbox(account, flow, source)
 
     def _limits(self, model: str) -> Limits:

@@ -117,11 +117,14 @@ def run_line(line: str, folder: Path) -> int:
     return ended.returncode
 
 
-DRAWS = {"how-to/images-and-audio.md", "how-to/visuals.md"}
-"""Pages that make pictures, which takes seconds."""
+LONG = {
+    *("how-to/images-and-audio.md", "how-to/visuals.md", "examples/visuals/README.md"),
+    *("how-to/segments.md", "how-to/predictions.md", "examples/segments/README.md", "examples/predictions/README.md"),
+}
+"""Pages that draw pictures, or write to hundreds of contacts at the vendor's pace."""
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in DRAWS)) for name in PAGES])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in PAGES])
 def test_the_commands_of_a_page_run(name: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for path, text in FILES.get(name, {}).items():
         (folder / path).write_text(text, encoding="utf-8")

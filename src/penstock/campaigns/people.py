@@ -1,4 +1,4 @@
-"""People for the lists that a campaign names, while the emulated Brevo account inside this process has no lists."""
+"""People for the lists that a campaign names, in the emulated Brevo account inside this process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ PEOPLE = 200
 
 
 def fill_sandbox(vendors: Vendors, campaign: Campaign) -> None:
-    """Make the lists that a campaign goes to, with invented people: some without a name, one in twenty blocklisted."""
+    """Make the lists that a campaign goes to, with invented people: some without a name, one in twenty blocklisted.
+
+    An account with lists of people's own stays as it is.
+    """
     account = vendors.account
-    if account is None or account.lists:
+    if account is None or (account.lists and not account.invented):
         return
-    for name in campaign.recipients.lists:
-        made = account.add_list(str(name))
+    known = {one.name for one in account.lists.values()}
+    for name in map(str, campaign.recipients.lists):
+        if name in known or name.isdecimal():
+            continue
+        account.invented.append(f"the list {name}")
+        made = account.add_list(name)
         for number in range(PEOPLE):
             first_name = FIRST_NAMES[number % len(FIRST_NAMES)]
             account.add_contact(

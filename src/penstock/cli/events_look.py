@@ -174,9 +174,9 @@ def replay(
     if as_json:
         render.show_json(done)
         return
-    if done == Replayed(0, 0, 0):
+    if event_ids and done == Replayed(0, 0, 0):
         raise InputError(
-            "no event that has ended fits",
+            "no event with such an id has ended",
             code="events.nothing-to-replay",
             hint="`penstock events tail` lists ids and states; what a mapping refused is sent again from its file.",
         )

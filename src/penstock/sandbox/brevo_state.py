@@ -81,6 +81,8 @@ class BrevoState(ContactBook):
         self.blocked: dict[str, tuple[str, str]] = {}
         self.outbox = Outbox(self)
         self.numbers: Counter[str] = Counter()
+        self.invented: list[str] = []
+        """For whom people were invented: flows and campaigns that were tried on this account."""
         for name in (*name_attributes, *PHONE_KINDS):
             self.add_attribute(name)
         self.add_folder("Your first folder")

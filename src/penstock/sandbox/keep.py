@@ -41,6 +41,7 @@ class _Kept(msgspec.Struct):
     numbers: dict[str, int] = {}
     account: Account | None = None
     behaviour: dict[str, Any] = {}
+    invented: list[str] = []
     folders: dict[int, str] = {}
     lists: list[ContactList] = []
     segments: list[Segment] = []
@@ -62,7 +63,7 @@ class _Kept(msgspec.Struct):
 
 
 _BY_ID = ("lists", "segments", "groups", "senders", "campaigns", "templates")
-_AS_IT_IS = ("consents", "acts", "pending", "blocked", "images", "shop", "inbox")
+_AS_IT_IS = ("invented", "consents", "acts", "pending", "blocked", "images", "shop", "inbox")
 
 
 def save_account(state: BrevoState, path: Path) -> None:
