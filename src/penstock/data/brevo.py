@@ -14,6 +14,7 @@ from penstock.base.types import Change, Finding, Outcome, Problem, Record
 from penstock.data.brevo_attributes import Schema
 from penstock.data.brevo_contacts import (
     MOST_PER_PAGE,
+    OVERLAP_MS,
     Account,
     BrevoContacts,
     Place,
@@ -36,6 +37,8 @@ from penstock.runtime.effects import Effects
 __all__ = ["Account", "BrevoContacts", "BrevoSink", "Wish", "read_account"]
 
 KINDS = ("product", "order", "event", "attributes", "list")
+LATE_SECONDS = 60.0
+"""How far a look at what just changed reaches back before its moment: clocks differ."""
 
 
 class _Writers(NamedTuple):
@@ -196,7 +199,8 @@ class BrevoSink:
 
     async def changed_since(self, at: float) -> AsyncIterator[dict[str, Any]]:
         """Yield the contacts that changed since a moment in Unix seconds, with what their people allow."""
-        async for contacts, _ in scan(self._caller, Place(watermark=round(at * 1000)), MOST_PER_PAGE):
+        place = Place(watermark=round((at - LATE_SECONDS) * 1000) + OVERLAP_MS)  # the scan takes the overlap off
+        async for contacts, _ in scan(self._caller, place, MOST_PER_PAGE):
             for contact in contacts:
                 row = to_record(contact)
                 if isinstance(row, Record):

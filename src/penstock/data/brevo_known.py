@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from penstock.base.errors import RejectedError
 from penstock.base.types import Problem
-from penstock.data.brevo_contacts import MOST_PER_PAGE, Place, scan
+from penstock.data.brevo_contacts import MOST_PER_PAGE, OVERLAP_MS, Place, format_time, scan
 from penstock.data.brevo_targets import NO_SUCH_CONTACT, Target, get_contacts, read_email, spread, width_for
 from penstock.runtime.brevo_calls import BrevoCaller
 
@@ -17,6 +17,10 @@ FRESH_SECONDS = 900.0
 """So long a scan of the account tells who is there."""
 MOST_ASKED_AGAIN = 500
 """Up to so many that a scan did not meet are asked for once more: they may have come since."""
+RECENT_SECONDS = (3_600.0, 86_400.0, 7 * 86_400.0)
+"""Who is written to was often changed of late: then what changed within one of these times is read instead of all."""
+RECENT_SHARE = 0.1
+"""Share of the account up to which that is worth trying."""
 WORTH_COUNTING = 50
 """From so many addresses on a call is spent on learning how large the account is."""
 
@@ -39,8 +43,16 @@ async def find_contacts(caller: BrevoCaller, targets: Iterable[Target]) -> dict[
 
 
 async def _is_scan_cheaper(caller: BrevoCaller, singles: int) -> bool:
-    total = (await caller.call("contacts.list", query={"limit": 1})).content.get("count")
-    return isinstance(total, int) and total / MOST_PER_PAGE < singles / 2
+    return 0 < await _count(caller) / MOST_PER_PAGE < singles / 2
+
+
+async def _count(caller: BrevoCaller, since: float | None = None) -> int:
+    """Return how many contacts there are, or have changed since a moment; 0 where Brevo does not say."""
+    query: dict[str, Any] = {"limit": 1} | (
+        {} if since is None else {"modifiedSince": format_time(round(since * 1000))}
+    )
+    total = (await caller.call("contacts.list", query=query)).content.get("count")
+    return total if isinstance(total, int) else 0
 
 
 class Person(NamedTuple):
@@ -77,7 +89,10 @@ class People:
         found: dict[Target, Person] = {}
         async with self._reading:
             if await self._is_worth_reading(len(wanted)):
-                await self._read_everybody()
+                found = await self._find_recent(wanted)
+                if len(wanted) - len(found) > MOST_ASKED_AGAIN or not found:
+                    await self._read(Place())
+                    self._asked = 0
             if self._is_fresh():
                 found = self._look_up(wanted)
         missing = [target for target in wanted if target not in found]
@@ -95,13 +110,27 @@ class People:
             return False
         return await _is_scan_cheaper(self._caller, self._asked + singles)
 
-    async def _read_everybody(self) -> None:
+    async def _find_recent(self, targets: Sequence[Target]) -> dict[Target, Person]:
+        """Return those of many contacts that changed of late, where so few did that reading them costs little."""
+        most, now = await _count(self._caller) * RECENT_SHARE, self._caller.clock.now()
+        for seconds in RECENT_SECONDS:
+            changed = await _count(self._caller, now - seconds)
+            if changed > most:
+                break
+            if changed >= len(targets) - MOST_ASKED_AGAIN:
+                await self._read(Place(watermark=round((now - seconds) * 1000) + OVERLAP_MS))
+                found = self._look_up(targets)
+                self._read_at = None  # of the others nothing is known
+                return found
+        return {}
+
+    async def _read(self, place: Place) -> None:
         started = self._caller.clock.monotonic()
         self._table.execute("delete from people")
-        async for contacts, _ in scan(self._caller, Place(), MOST_PER_PAGE):
+        async for contacts, _ in scan(self._caller, place, MOST_PER_PAGE):
             rows = [_to_person(contact) for contact in contacts if isinstance(contact.get("id"), int)]
             self._table.executemany("insert or replace into people values (?, ?)", rows)
-        self._read_at, self._asked = started, 0
+        self._read_at = started
 
     def _look_up(self, targets: Sequence[Target]) -> dict[Target, Person]:
         found = {}

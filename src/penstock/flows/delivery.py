@@ -25,7 +25,9 @@ KINDS = ("product", "order", "event", "attributes", "list")
 MOST_LOST = 10_000
 """Writes without an outcome that are looked up together."""
 LEARN_EVERY = 60.0
-"""Seconds between looks at who left, while writes go on."""
+"""Seconds between looks at who left, while writes go on; longer where a look itself takes long."""
+LEARN_SHARE = 0.1
+"""Share of the time that these looks may take: they meet again what was written since the last one."""
 MAX_ATTEMPTS = 8
 """Times that a write may be put off before the run stops; it stays planned."""
 MAX_LOOKS = 5
@@ -55,7 +57,8 @@ class Delivery:
         self.told = told
         self._barred = Barred(state.store)
         self._rule = rule
-        self._learnt_at = clock.now()
+        self._learnt_at: float | None = None
+        self._learn_at = 0.0
         self._refusing: set[str] = set()
         """People who opted out in Brevo since their writes were planned."""
 
@@ -99,7 +102,7 @@ class Delivery:
             together = FEW_TOGETHER if is_few else MANY_TOGETHER[kind]
             together = min(together, getattr(self.sink, "MOST_TOGETHER", together))
             while not stop.is_set():
-                if self.clock.now() - self._learnt_at > LEARN_EVERY:  # a long delivery must not outrun who leaves
+                if self.clock.now() > self._learn_at:  # a long delivery must not outrun who leaves
                     await self._learn_objections(self._learnt_at)
                 batch = await self.state.send_effects(self.name, kind, together, self.clock.now())
                 if not batch:
@@ -116,7 +119,7 @@ class Delivery:
         read = getattr(self.sink, "changed_since", None)
         if read is None or since is None:
             return
-        self._learnt_at = self.clock.now()
+        since, started = max(since, self._learnt_at or 0.0), self.clock.now()
         rule = await add_own_lists(self._rule, self.state.store, [self.name])
         async for contact in read(since):
             names = {fold_identifier(str(contact[name])) for name in ("email", "ext_id", "id") if contact.get(name)}
@@ -124,6 +127,8 @@ class Delivery:
                 self._refusing -= names
             else:
                 self._refusing |= names
+        now = self.clock.now()
+        self._learnt_at, self._learn_at = started, now + max(LEARN_EVERY, (now - started) / LEARN_SHARE)
 
     async def _hold_back(self, batch: list[Effect]) -> list[Effect]:
         """Take out what is about people who have objected or were forgotten since it was planned."""
