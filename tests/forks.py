@@ -14,11 +14,13 @@ from penstock.sandbox.server import make_config
 
 
 @asynccontextmanager
-async def serve_app(app: Any) -> AsyncIterator[str]:
-    """Serve an application on loopback; yields its address."""
+async def serve_app(app: Any, *, has_date: bool = True) -> AsyncIterator[str]:
+    """Serve an application on loopback; yields its address. Without `has_date` it dates answers itself."""
     import uvicorn
 
-    server = uvicorn.Server(make_config(app, "127.0.0.1", 0))
+    config = make_config(app, "127.0.0.1", 0)
+    config.date_header = has_date
+    server = uvicorn.Server(config)
     task = asyncio.ensure_future(server.serve())
     while not server.started:  # noqa: ASYNC110 - the server has no event for this
         await asyncio.sleep(0.01)
