@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -240,3 +242,19 @@ def test_who_is_forgotten_is_in_no_summary(penstock: Run, tmp_path: Path, log: P
     assert forgotten.code == 0, forgotten.err
     assert json.loads(penstock("explain", "c249@example.com", "--sandbox", "--json").out)["computed"] == 0
     assert json.loads(penstock("explain", "c296@example.com", "--sandbox", "--json").out)["computed"] == 1
+
+
+def test_the_commands_of_the_guide_do_what_it_says(penstock: Run, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra report")
+    root = Path(__file__).parents[2]
+    shutil.copytree(root / "examples" / "predictions", tmp_path / "examples" / "predictions")
+    page = (root / "docs" / "how-to" / "predictions.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    penstock (.+)$", page, re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        ended = penstock(*line.split())
+        lacks = 2 if line.startswith("plan ") else 0  # the account has none of the attributes yet
+        assert ended.code == lacks, ended.err
+    assert (tmp_path / "predictions.csv").exists()
+    assert (tmp_path / "report" / "report.html").exists()
+    assert (tmp_path / "examples" / "predictions" / "report" / "report.html").exists()
