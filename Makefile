@@ -20,14 +20,18 @@ help:
 
 dev: $(VENV)/ready
 
-$(VENV)/ready: constraints.txt pyproject.toml
+$(VENV)/light: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, for instance: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+$(VENV)/ready: $(VENV)/light
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]' --group test --group check
 	@touch $@
 
-demo: dev
+demo: $(VENV)/light
 	@$(BIN)/python scripts/demo_texts.py .demo
 	@$(BIN)/penstock demo --folder .demo/feedback $$(test -f .demo/texts.txt && echo --texts .demo/texts.txt)
 
