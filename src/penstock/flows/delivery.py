@@ -28,6 +28,8 @@ LEARN_EVERY = 60.0
 """Seconds between looks at who left, while writes go on; longer where a look itself takes long."""
 LEARN_SHARE = 0.1
 """Share of the time that these looks may take: they meet again what was written since the last one."""
+READ_BEFORE = 600.0
+"""Seconds by which a record may have been read before its writes were planned."""
 MAX_ATTEMPTS = 8
 """Times that a write may be put off before the run stops; it stays planned."""
 MAX_LOOKS = 5
@@ -57,8 +59,9 @@ class Delivery:
         self.told = told
         self._barred = Barred(state.store)
         self._rule = rule
-        self._learnt_at: float | None = None
-        self._learn_at = 0.0
+        self._has_looked = False
+        self._learnt_at = clock.now()
+        self._learn_at = self._learnt_at + LEARN_EVERY
         self._refusing: set[str] = set()
         """People who opted out in Brevo since their writes were planned."""
 
@@ -119,7 +122,7 @@ class Delivery:
         read = getattr(self.sink, "changed_since", None)
         if read is None or since is None:
             return
-        since, started = max(since, self._learnt_at or 0.0), self.clock.now()
+        since, started = self._learnt_at if self._has_looked else since - READ_BEFORE, self.clock.now()
         rule = await add_own_lists(self._rule, self.state.store, [self.name])
         async for contact in read(since):
             names = {fold_identifier(str(contact[name])) for name in ("email", "ext_id", "id") if contact.get(name)}
@@ -128,7 +131,8 @@ class Delivery:
             else:
                 self._refusing |= names
         now = self.clock.now()
-        self._learnt_at, self._learn_at = started, now + max(LEARN_EVERY, (now - started) / LEARN_SHARE)
+        self._has_looked, self._learnt_at = True, started
+        self._learn_at = now + max(LEARN_EVERY, (now - started) / LEARN_SHARE)
 
     async def _hold_back(self, batch: list[Effect]) -> list[Effect]:
         """Take out what is about people who have objected or were forgotten since it was planned."""
