@@ -351,17 +351,17 @@ class SegmentMaker:
 
 
 def _take_given(names: Mapping[str, Name], wished: Wished) -> dict[str, Name]:
-    """Put the names that people gave over the others; another segment of that name is told apart by its id."""
+    """Put the names that people gave over the others; of two alike the later is told apart by its id."""
     given = {one: name for one, name in wished.names.items() if one in names}
     taken = {name.casefold() for name in given.values()}
     final = {}
     for one, name in names.items():
         if one in given:
             final[one] = msgspec.structs.replace(name, name=given[one], by="person")
-        elif name.name.casefold() in taken:
-            final[one] = msgspec.structs.replace(name, name=f"{name.name} ({one})")
-        else:
-            final[one] = name
+            continue
+        is_taken = name.name.casefold() in taken
+        final[one] = msgspec.structs.replace(name, name=f"{name.name} ({one})") if is_taken else name
+        taken.add(final[one].name.casefold())
     return final
 
 
