@@ -120,6 +120,7 @@ def run_line(line: str, folder: Path) -> int:
 LONG = {
     *("how-to/images-and-audio.md", "how-to/visuals.md", "examples/visuals/README.md"),
     *(
+        "README.md",
         "how-to/intelligence.md",
         "how-to/segments.md",
         "how-to/predictions.md",
