@@ -12,9 +12,16 @@ from forks import fork_for_each_order
 from penstock.campaigns.desk import open_campaigns
 from penstock.content import Content
 from penstock.data.brevo_campaign_file import read_campaign
+from penstock.data.brevo_preview import render as render_preview
 from penstock.features.writing.files import read_brief
 from penstock.features.writing.languages import guess_language
 from penstock.features.writing.layout import SLOTS, USUAL, fill, render
+from penstock.operations.catalogue import find_operation
+from penstock.operations.schema import check_value
+from penstock.operations.shrink import shrink
+from penstock.sandbox.pixels import draw_look, encode_picture
+from penstock.vendor.models import load_catalogue
+from penstock.vendor.tokens import count_tokens
 from penstock.workspace import Workspace
 
 
@@ -30,9 +37,19 @@ async def work(order: list[str]) -> None:
         assert drafted.done != "failed", drafted.findings
 
 
-if __name__ == "__main__":
-    import PIL.JpegImagePlugin  # noqa: F401 - what is imported when it is used, once for all children
-
+def warm_up() -> None:
+    """Load once what is loaded when it is used, so that no child does it again."""
     guess_language("What is loaded when it is used", "en")
+    count_tokens("What is loaded when it is used", "gpt-6-luna")
+    check_value({"type": "object"}, {})
+    shrink(encode_picture(draw_look("x"), 32, 32, "jpeg"), "x", most_bytes=9_000, most_width=16)
     render(fill(USUAL, dict.fromkeys(SLOTS, "x")))
+    render_preview("{{ contact.X }}", {}, {})
+    load_catalogue()
+    for name in ("write-email", "make-visual", "analyze-image"):
+        find_operation(name)
+
+
+if __name__ == "__main__":
+    warm_up()
     fork_for_each_order(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -180,57 +181,69 @@ class Deadly:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self.victim, self.left = 0, 0
+        self._is_aimed = asyncio.Event()
+        self._victim, self._left = 0, 0
+
+    def hold(self) -> None:
+        """Answer nothing until it is aimed."""
+        self._is_aimed.clear()
+
+    def aim(self, victim: int, left: int | None) -> None:
+        """Kill the process after so many requests; None for never."""
+        self._victim, self._left = (victim, left) if left is not None else (0, 0)
+        self._is_aimed.set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.left -= 1
-        if self.left < 0 and self.victim:
-            os.kill(self.victim, signal.SIGKILL)
-            self.victim = 0
+        await self._is_aimed.wait()
+        self._left -= 1
+        if self._left < 0 and self._victim:
+            os.kill(self._victim, signal.SIGKILL)
+            self._victim = 0
             return
         await self._app(scope, receive, send)
 
 
 class Served:
-    """The vendors behind an address, and processes that are killed while they use them."""
+    """The vendors behind an address, and processes that can be killed while they use them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.world = World(SystemClock())
         self.board = build_app(self.world, openai=build_openai_app(self.world, tier="Grow"), brevo_scale=1000)
+        self.door = Deadly(self.board)
         self.account = self.board._brevo.state
         news = self.account.add_list("Newsletter")
         self.account.add_contact("p@example.com", {"FIRSTNAME": "P"}, lists=[news.id])
 
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        async with serve_app(self.door) as url:
+            self._children = await Children.start(Path(__file__).parent / "content_child.py", url)
+            try:
+                yield
+            finally:
+                await self._children.close()
+
+    async def do(self, action: str, *, until: int | None = None) -> int:
+        """Let a process do it, killed at its request of this number; returns its exit code."""
+        self.door.hold()
+        self.door.aim(await self._children.begin(f"{self.folder} {BRIEF} {action}"), until)
+        return await self._children.ended()
+
     async def kill_at_each(self, action: str) -> int:
         """Start an action again and again, killed at its first request, its second, …, until it ends; count those."""
-        door = Deadly(self.board)
-        async with serve_app(door) as url:
-            children = await Children.start(Path(__file__).parent / "content_child.py", url)
-            code, kills = -signal.SIGKILL, 0
-            while code == -signal.SIGKILL and kills < 100:
-                door.left = kills
-                door.victim = await children.begin(f"{self.folder} {BRIEF} {action}")
-                code = await children.ended()
-                door.victim = 0
-                kills += code == -signal.SIGKILL
-            await children.close()
+        kills = 0
+        while (code := await self.do(action, until=kills)) == -signal.SIGKILL and kills < 100:
+            kills += 1
         assert code == 0
         return kills
-
-    async def do(self, action: str) -> None:
-        """Let a process do it undisturbed."""
-        async with serve_app(self.board) as url:
-            children = await Children.start(Path(__file__).parent / "content_child.py", url)
-            await children.begin(f"{self.folder} {BRIEF} {action}")
-            assert await children.ended() == 0
-            await children.close()
 
 
 @pytest.mark.slow
 async def test_a_writer_killed_at_every_request_buys_everything_once(tmp_path: Path) -> None:
     served = Served(tmp_path)
-    assert await served.kill_at_each("write") >= 4
+    async with served.open():
+        assert await served.kill_at_each("write") >= 4
     assert served.world.billed_calls["images.generate"] == 1
     assert served.world.bought_twice() == 0
     assert len(list(tmp_path.glob("campaign-*.yaml"))) == 2  # noqa: ASYNC240 - a folder on this machine
@@ -239,9 +252,10 @@ async def test_a_writer_killed_at_every_request_buys_everything_once(tmp_path: P
 @pytest.mark.slow
 async def test_a_desk_killed_at_every_request_hosts_and_drafts_once(tmp_path: Path) -> None:
     served = Served(tmp_path)
-    await served.do("write")
-    assert await served.kill_at_each("en") >= 6
-    await served.do("de")
+    async with served.open():
+        assert await served.do("write") == 0
+        assert await served.kill_at_each("en") >= 6
+        assert await served.do("de") == 0
     assert served.world.written["brevo", "images.upload"] == 1
     assert served.world.written["brevo", "campaigns.create"] == 2
     drafts = served.account.campaigns.values()
