@@ -81,15 +81,10 @@ def show_plan(made: Plan, flow: Path, given: Given) -> None:
                 "calls",
                 f"{made.calls:,} to {made.model}" + _also([("held already", made.held), ("shared", made.shared)]),
             ),
-            ("tokens", f"{made.tokens:,}"),
+            ("tokens", f"{made.tokens:,}" if made.calls else None),
             ("cost", f"{render.money(made.cost)} (estimate)"),
-            ("time", _describe_time(made.minutes)),
-            (
-                "writes",
-                f"{made.writes:,} certain, up to {made.possible_writes:,} more after the calls"
-                if made.writes_to
-                else "none: the flow has no sink",
-            ),
+            ("time", _describe_time(made.minutes) if made.calls else None),
+            ("writes", _describe_writes(made)),
             ("to", ", ".join(made.writes_to) or None),
         ]
     )
@@ -105,6 +100,13 @@ def show_plan(made: Plan, flow: Path, given: Given) -> None:
     deadline = f" --by {made.by}" if made.by != "now" else ""
     schema = " --apply-schema" if any("--apply-schema" in (finding.fix or "") for finding in made.findings) else ""
     render.note(f"Nothing was bought or written. To run it: {given.type(f'run {flow}{schema}{deadline}')}")
+
+
+def _describe_writes(made: Plan) -> str:
+    if not made.writes_to:
+        return "none: the flow has no sink"
+    more = f", up to {made.possible_writes:,} more after the calls" if made.possible_writes else ""
+    return f"{made.writes:,} certain{more}"
 
 
 def show_ways(made: Plan) -> None:
