@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -89,7 +90,16 @@ def load_pillow() -> Callable[[io.BytesIO], Image]:
         raise SettingsError(
             "pictures need the extra `images`", code="settings.extra", hint="pip install 'penstock[images]'"
         ) from error
-    return Image.open
+
+    def open_picture(content: io.BytesIO) -> Image.Image:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is our own limit
+                return Image.open(content)
+        except Image.DecompressionBombError as error:
+            raise OSError("it says that it has more points than fit into memory") from error
+
+    return open_picture
 
 
 def _too_large(name: str, what: str, most_bytes: int) -> InputError:
