@@ -212,5 +212,11 @@ class AccountMachine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 def test_an_account_that_lives_and_a_workspace_that_dies_over_it() -> None:
-    given = settings(max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    given = settings(  # the same lives each time: what a process comes by before it dies differs anyway
+        max_examples=6,
+        stateful_step_count=25,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     run_state_machine_as_test(AccountMachine, settings=given)
