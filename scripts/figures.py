@@ -405,6 +405,75 @@ def lifetime(found: dict[str, Any]) -> str:
     )
 
 
+BREVO_RUNS = ("all new", "nothing new, own writes met once more", "1 % changed", "nothing new")
+
+
+def brevo(found: dict[str, Any]) -> str:
+    """Describe a sync with Brevo: calls, time of the account, CPU, memory, and the SDK beside it."""
+    limited, least = found["limited"], found["limited"]["contacts"] // 1000 + found["limited"]["contacts"] // 50_000
+    first = limited["runs"][0]["calls"]
+    runs = [
+        (
+            name,
+            f"{run['calls']:,}",
+            percent(run["calls"] / first),
+            f"{run['written']:,}",
+            f"{run['account_seconds'] / 60:.0f}",
+            f"{run['cpu_seconds']:.0f}",
+            run["peak_mib"],
+        )
+        for name, run in zip(BREVO_RUNS, limited["runs"], strict=True)
+    ]
+    sizes = [
+        (f"{one['contacts']:,}", one["runs"][0]["cpu_us_per_contact"], one["runs"][0]["peak_mib"])
+        for one in found["free"]
+    ]
+    sizes.append(
+        (f"{limited['contacts']:,}, with limits", limited["runs"][0]["cpu_us_per_contact"], first_peak(limited))
+    )
+    rows = [
+        (
+            one["way"],
+            f"{one['calls']:,}",
+            one["cpu_us_per_contact"],
+            one["peak_mib"],
+            f"{at_limits(one, limited['contacts']):.1f}",
+        )
+        for one in found["beside"]
+    ]
+    return (
+        "## A million Brevo contacts\n\n"
+        "A flow reads all contacts, judges one attribute here and writes another one back, against the emulated account with "
+        "the limits of a general plan (ten calls a second; minutes are those of the account's clock, which jumps over waits, and over more than that on a busy machine). "
+        f"The least possible is {least:,} calls: {limited['contacts'] // 1000:,} pages and {limited['contacts'] // 50_000} "
+        f"imports. The first run needs {first / least:.1f} times that: who is there is looked up before an import, "
+        "which would create the others, and who left meanwhile is looked for all the while.\n\n"
+        "    python benchmarks/brevo.py\n\n"
+        + table(["run", "calls", "of the first", "written", "minutes", "CPU s", "peak MiB"], runs)
+        + "\nBy size, first run, all included (store, ledger, read-back):\n\n"
+        + table(["contacts", "CPU µs/contact", "peak MiB"], sizes)
+        + f"\nBeside the official SDK in the obvious way, {found['beside'][0]['contacts']:,} contacts without limits. It keeps no "
+        "ledger, reads nothing back, and asks nobody whether a contact is gone or objects. *Hours*, measured for penstock, are what a million would "
+        "take at ten calls a second, and at 100 an hour for imports and their polls.\n\n"
+        + table(["way", "calls", "CPU µs/contact", "peak MiB", "hours for a million"], rows)
+        + "\n"
+    )
+
+
+def first_peak(found: dict[str, Any]) -> float:
+    """Return the largest memory of the first run."""
+    return float(found["runs"][0]["peak_mib"])
+
+
+def at_limits(one: dict[str, Any], limited: dict[str, Any]) -> float:
+    """Return the hours of a large run at the limits: as measured, or from the calls of a small one."""
+    if one["way"] == "penstock":
+        return float(limited["runs"][0]["account_seconds"]) / 3600
+    slow = sum(count for name, count in one["by_operation"].items() if name.startswith(("account", "processes")))
+    scale = limited["contacts"] / one["contacts"]
+    return ((one["calls"] - slow) * scale / 10 / 3600) + slow * scale / 100
+
+
 SECTIONS = {
     "quota": quota,
     "overhead": overhead,
@@ -413,6 +482,7 @@ SECTIONS = {
     "embeddings": embeddings,
     "segments": segments,
     "lifetime": lifetime,
+    "brevo": brevo,
     "replay": replay,
     "memory": memory,
     "estimate": estimate,
