@@ -437,7 +437,7 @@ def brevo(found: dict[str, Any]) -> str:
             f"{one['calls']:,}",
             one["cpu_us_per_contact"],
             one["peak_mib"],
-            f"{at_limits(one, limited['contacts']):.1f}",
+            f"{at_limits(one, limited):.1f}",
         )
         for one in found["beside"]
     ]
