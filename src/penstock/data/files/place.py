@@ -56,7 +56,8 @@ def find_place(what: str, options: Mapping[str, Any], folder: Path) -> Place:
         raise InputError(
             f"the format of {name} is not known" if not kind else f"there is no format {kind!r}",
             code="files.unknown-format",
-            hint=suggest(kind, known) or f"Call it .csv, .jsonl or .parquet, or add `format:` in a flow: {', '.join(known)}.",
+            hint=suggest(kind, known)
+            or f"Let its name end in one of {', '.join(sorted(FORMATS))}, or add `format:` in a flow.",
         )
     return Place(Path(os.path.abspath(folder / Path(name).expanduser())), name, kind)  # noqa: PTH100 - keeps links
 
