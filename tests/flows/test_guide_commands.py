@@ -140,7 +140,7 @@ def test_the_commands_of_a_page_run(name: str, folder: Path, capfd: pytest.Captu
         execute(["run", "flow.yaml", "--apply-schema"])
         capfd.readouterr()
         execute(["runs", "list", "--json"])
-        return re.findall(r"run_\w+", capfd.readouterr().out)[0]
+        return str(re.findall(r"run_\w+", capfd.readouterr().out)[0])
 
     for line in find_commands(PAGES[name]):
         if name == "how-to/intelligence.md" and "run examples/predictions" in line:
