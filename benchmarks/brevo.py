@@ -2,9 +2,9 @@
 
 The emulated account is a process of its own with the limits of a general plan. Both sides share a clock that jumps
 over waits: the time of each request travels in a header, so hours of limits pass in minutes and are counted exactly.
-The flow reads all contacts, counts the tokens of one attribute and writes the count into another one. Then it runs again
-without a change, and again with one contact in a hundred changed. CPU and memory are measured without limits, by the
-machine's own clock, and there the SDK does the same work on fewer contacts.
+The flow reads all contacts, counts the tokens of one attribute and writes the count into another one. Then it runs
+again without a change, and again with one contact in a hundred changed. CPU and memory are measured without limits,
+by the machine's own clock, and there the SDK does the same work on fewer contacts.
 """
 
 from __future__ import annotations
