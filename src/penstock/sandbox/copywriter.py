@@ -42,7 +42,7 @@ def _phrases() -> dict[str, _Phrases]:
 
 
 def write_copy(schema: dict[str, Any], prompt: Prompt) -> dict[str, Any] | None:
-    """Return campaign texts where the schema asks for `variants`, `segments`, `alt_texts` or a group's name; else None."""
+    """Return campaign texts where the schema asks for `variants`, `segments`, `alt_texts` or a group; else None."""
     fields = schema.get("properties") or {}
     orders = "\n".join(turn.text for turn in prompt.turns if turn.role == "system")
     found = _LANGUAGE.search(orders)
