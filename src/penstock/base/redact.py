@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Any
 
-_SECRETS: set[str] = set()
+_SECRETS: list[str] = []
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:sk|xkeysib|xsmtpsib|whsec)[-_][A-Za-z0-9_\-]{8,}"), "[key]"),
@@ -23,8 +23,9 @@ _SECRET_NAMES = re.compile(r"(?i)(authorization|api[-_]?key|token|secret|passwor
 
 def register_secret(value: str) -> None:
     """Remember a secret so that `redact` removes it wherever it turns up."""
-    if len(value) >= 6:
-        _SECRETS.add(value)
+    if len(value) >= 6 and value not in _SECRETS:
+        _SECRETS.append(value)
+        _SECRETS.sort(key=len, reverse=True)  # of two that begin alike, the rest of the longer one must not stay
 
 
 def redact(text: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.base.redact import fingerprint, mask_key, redact, redact_value
+from penstock.base.redact import fingerprint, mask_key, redact, redact_value, register_secret
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
         ("key sk-proj-abcdef123456 refused", "key [key] refused"),
-        ("xkeysib-0123456789abcdef", "[key]"),
+        ("xkeysib-fedcba9876543210", "[key]"),
         ("Authorization: Bearer abc.def-ghi123", "Authorization: Bearer [key]"),
         ("postgresql://me:secret@host/db", "postgresql://me:[password]@host/db"),
         ("write to ann.lee+x@mail.example.com now", "write to [email] now"),
@@ -35,3 +35,9 @@ def test_marks_tell_two_keys_apart_without_showing_them() -> None:
     assert mask_key("sk-one-secret") != mask_key("sk-two-secret")
     assert "secret" not in mask_key("sk-one-secret")
     assert fingerprint("a@b.example") == fingerprint("a@b.example") != fingerprint("c@d.example")
+
+
+def test_of_two_secrets_that_begin_alike_nothing_stays() -> None:
+    for secret in ("tulip-7421", "tulip-7421-blue-ocean", "tulip-7421-blue"):
+        register_secret(secret)
+    assert redact("it was tulip-7421-blue-ocean, then tulip-7421-blue") == "it was [key], then [key]"
