@@ -448,7 +448,7 @@ def brevo(found: dict[str, Any]) -> str:
         f"The least possible is {least:,} calls: {limited['contacts'] // 1000:,} pages and {limited['contacts'] // 50_000} "
         f"imports. The first run needs {first / least:.1f} times that: who is there is looked up before an import, "
         "which would create the others, and who left meanwhile is looked for all the while.\n\n"
-        "    python benchmarks/brevo.py\n\n"
+        "    python benchmarks/brevo_sync.py\n\n"
         + table(["run", "calls", "of the first", "written", "minutes", "CPU s", "peak MiB"], runs)
         + "\nBy size, first run, all included (store, ledger, read-back):\n\n"
         + table(["contacts", "CPU µs/contact", "peak MiB"], sizes)
