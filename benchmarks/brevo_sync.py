@@ -1,4 +1,4 @@
-"""Backfill and write-back of a Brevo account, beside the vendor's SDK in the obvious way: `python benchmarks/brevo_sync.py`.
+"""Backfill and write-back of a Brevo account, beside the vendor's SDK: `python benchmarks/brevo_sync.py`.
 
 The emulated account is a process of its own with the limits of a general plan. Both sides share a clock that jumps
 over waits: the time of each request travels in a header, so hours of limits pass in minutes and are counted exactly.
