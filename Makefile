@@ -9,7 +9,7 @@ EXTRAS := all,boosting,survival,map
 .PHONY: help dev demo test check bench bench-conversions docs picture constraints
 
 help:
-	@echo "make demo    the main job in the sandbox, on real text, in about a minute"
+	@echo "make demo    the main job in the sandbox, on real text, a few minutes with installation"
 	@echo "make test    all tests"
 	@echo "make check   lint, types, import contract, fresh reference pages"
 	@echo "make bench   the benchmarks of docs/benchmarks.md (takes long)"

@@ -5,7 +5,6 @@ From one brief to short texts from different angles, in one language or several.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -60,10 +59,6 @@ async def run(asker: Asker, input: Input, choice: ModelChoice) -> Output:
     return (await OPERATION.perform(asker, input, choice)).output
 
 
-def _finish(input: Input, language: str, texts: Mapping[str, str]) -> tuple[Mapping[str, str], list[Check]]:  # noqa: ARG001
-    return {}, []
-
-
 CRAFT = Craft(
     module=__name__,
     task="You write calls to action for the buttons of marketing emails: a verb first, what happens after the click.",
@@ -71,7 +66,6 @@ CRAFT = Craft(
     main="button",
     likely_tokens=20,
     read_input=Input,
-    finish=_finish,
 )
 
 

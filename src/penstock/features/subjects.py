@@ -6,7 +6,6 @@ and otherwise set aside with its reasons; no open rate is promised.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -63,10 +62,6 @@ async def run(asker: Asker, input: Input, choice: ModelChoice) -> Output:
     return (await OPERATION.perform(asker, input, choice)).output
 
 
-def _finish(input: Input, language: str, texts: Mapping[str, str]) -> tuple[Mapping[str, str], list[Check]]:  # noqa: ARG001
-    return {}, []
-
-
 CRAFT = Craft(
     module=__name__,
     task="You write subject lines for email campaigns, each with the preview text that a mailbox shows beside it.",
@@ -77,7 +72,6 @@ CRAFT = Craft(
     main="subject",
     likely_tokens=70,
     read_input=Input,
-    finish=_finish,
 )
 
 

@@ -254,7 +254,7 @@ class _Version(msgspec.Struct):
 def _pack(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return [value.dtype.str, list(value.shape), np.ascontiguousarray(value).tobytes()]
-    raise NotImplementedError(type(value).__name__)
+    raise TypeError(f"a segmentation holds no {type(value).__name__}")
 
 
 def _unpack(_: type, value: Any) -> Any:

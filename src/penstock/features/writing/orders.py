@@ -42,7 +42,7 @@ class Craft:
     main: str
     likely_tokens: int
     read_input: type[Brief]
-    finish: Callable[[Any, str, Mapping[str, str]], tuple[Mapping[str, str], list[Check]]]
+    finish: Callable[[Any, str, Mapping[str, str]], tuple[Mapping[str, str], list[Check]]] = lambda *_: ({}, [])
     """Turns the texts of a variant into what else it has (such as HTML), with the checks of that."""
 
 
